@@ -1,0 +1,184 @@
+"""The sidecar: reading, checking, encoding and writing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.labels import (
+    Case,
+    LabelSidecar,
+    Target,
+    case_id_fault,
+    parse_sidecar,
+    read_sidecar,
+    write_sidecar,
+)
+
+BINARY = Target("ich", "binary", ("healthy", "bleeding"), present_if_label={"bleeding": (1, 2)}, min_voxels=5)
+MULTICLASS = Target("subtype", "multiclass", ("IPH", "IVH", "SAH"), description="kind of bleeding")
+MULTILABEL = Target("findings", "multilabel", ("IVH", "IPH", "EDH"))
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """A sidecar as it stands in architecture.md, with some top-level entries replaced."""
+    return {
+        "version": 1,
+        "targets": {
+            "subtype": {"type": "multiclass", "classes": ["IPH", "IVH"], "description": "kind of bleeding"},
+            "findings": {"type": "multilabel", "classes": ["IVH", "IPH", "EDH"], "present_if_label": {"IVH": [1]}},
+        },
+        "cases": {
+            "HEM_bf7891541c": {
+                "labels": {"subtype": "IPH", "findings": None},
+                "group": "ID_00e394df",
+                "split": "train",
+            },
+            "ICH_049": {
+                "labels": {"findings": ["EDH", "IPH"]},
+                "attributes": {"age_years": 33},
+                "slices": {"findings": [[], ["EDH"], None]},
+            },
+        },
+    } | changes
+
+
+def messages(document: Any) -> list[str]:
+    with pytest.raises(InputErrors) as caught:
+        parse_sidecar(document, "class_labels.json")
+    return [str(error) for error in caught.value.errors]
+
+
+def test_reads_what_the_architecture_shows() -> None:
+    sidecar = parse_sidecar(document(), "x")
+    assert sidecar.targets["subtype"] == Target("subtype", "multiclass", ("IPH", "IVH"), "kind of bleeding")
+    assert sidecar.targets["findings"].present_if_label == {"IVH": (1,)}
+    assert sidecar.targets["findings"].min_voxels == 10
+    assert sidecar.cases["HEM_bf7891541c"] == Case({"subtype": "IPH"}, "ID_00e394df", "train")
+    assert sidecar.cases["ICH_049"].labels == {"findings": ("EDH", "IPH")}
+    assert sidecar.cases["ICH_049"].slices == {"findings": ((), ("EDH",), None)}
+
+
+@pytest.mark.parametrize(
+    ("target", "label", "outputs", "code"),
+    [
+        (BINARY, "healthy", 1, (0,)),
+        (BINARY, "bleeding", 1, (1,)),
+        (MULTICLASS, "SAH", 3, (2,)),
+        (MULTILABEL, (), 3, (0, 0, 0)),
+        (MULTILABEL, ("EDH", "IVH"), 3, (1, 0, 1)),
+    ],
+)
+def test_encode(target: Target, label: str | tuple[str, ...], outputs: int, code: tuple[int, ...]) -> None:
+    assert target.num_outputs == outputs
+    assert target.encode(label) == code
+
+
+def test_encode_names_the_known_classes() -> None:
+    with pytest.raises(InputError, match=r"\[unknown-class\] target subtype: .*'IPH', 'IVH', 'SAH', got 'EDH'"):
+        MULTICLASS.encode("EDH")
+
+
+@pytest.mark.parametrize("target", [BINARY, MULTICLASS, MULTILABEL])
+def test_target_survives_json(target: Target) -> None:
+    assert Target.from_json(target.name, json.loads(json.dumps(target.to_json())), "plans.json") == target
+
+
+def test_sidecar_survives_a_file(tmp_path: Path) -> None:
+    sidecar = parse_sidecar(document(), "x")
+    write_sidecar(sidecar, tmp_path / "class_labels.json")
+    assert read_sidecar(tmp_path / "class_labels.json") == sidecar
+
+
+def test_writing_refuses_faults_and_leaves_nothing(tmp_path: Path) -> None:
+    sidecar = LabelSidecar({"subtype": MULTICLASS}, {"a": Case({"subtype": "EDH"})})
+    with pytest.raises(InputErrors, match="cases/a/labels/subtype"):
+        write_sidecar(sidecar, tmp_path / "class_labels.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_file_has_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\[missing-sidecar\] .*class_labels.json.*nnunet-multitask convert"):
+        read_sidecar(tmp_path / "class_labels.json")
+
+
+def test_all_faults_of_meaning_come_at_once() -> None:
+    cases = {
+        "a": {"labels": {"subtype": "EDH"}},
+        "b": {"labels": {"grade": "high"}},
+        "c": {"labels": {"findings": "IVH"}},
+        "d": {"labels": {"subtype": ["IPH"]}},
+        "e": {"labels": {"findings": ["IVH", "IVH"]}},
+        "../f": {"labels": {}},
+        "g": {"slices": {"findings": [[], ["nothing"]]}},
+    }
+    assert messages(document(cases=cases)) == [
+        "[unknown-class] class_labels.json: cases/a/labels/subtype: expected classes among 'IPH', 'IVH', got 'EDH'"
+        " -> correct the label, or declare the class under targets",
+        "[unknown-target] class_labels.json: cases/b/labels/grade: expected one of the targets 'subtype', 'findings',"
+        " got 'grade' -> declare it under targets, or correct it",
+        "[unknown-class] class_labels.json: cases/c/labels/findings: expected a list of classes (multilabel), got 'IVH'"
+        ' -> write ["IVH"]',
+        "[unknown-class] class_labels.json: cases/d/labels/subtype: expected one class (multiclass), got the list"
+        " ['IPH'] -> name one class, or use multilabel",
+        "[unknown-class] class_labels.json: cases/e/labels/findings: expected each class once, got ['IVH', 'IVH']"
+        " -> remove the duplicate",
+        "[unsafe-case-id] class_labels.json: cases/../f: expected at most 200 letters, digits and the signs _ . + -,"
+        " not starting with a sign, got '../f' -> rename the case and its files",
+        "[unknown-class] class_labels.json: cases/g/slices/findings/1: expected classes among 'IVH', 'IPH', 'EDH',"
+        " got 'nothing' -> correct the label, or declare the class under targets",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ({"type": "multiclass", "classes": ["a", "a"]}, "expected each class once, got ['a'] twice"),
+        ({"type": "binary", "classes": ["a", "b", "c"]}, "expected two classes (negative, positive)"),
+        ({"type": "multiclass", "classes": ["a", "b"], "present_if_label": {"a": [1]}}, "got multiclass"),
+        (
+            {"type": "binary", "classes": ["no", "yes"], "present_if_label": {"no": [1]}},
+            "expected only 'yes', got 'no'",
+        ),
+        (
+            {"type": "multilabel", "classes": ["a", "b"], "present_if_label": {"c": [1]}},
+            "expected only 'a', 'b', got 'c'",
+        ),
+        ({"type": "multiclass", "classes": ["a"]}, "targets/t/classes: ['a'] is too short"),
+        ({"type": "ordinal", "classes": ["a", "b"]}, "targets/t/type: 'ordinal' is not one of"),
+        ({"type": "binary", "classes": ["a", " b"]}, "targets/t/classes/1: ' b' does not match"),
+        ({"type": "binary", "clases": ["a", "b"]}, "'clases': did you mean 'classes'?"),
+    ],
+)
+def test_faults_of_a_target(entry: dict[str, Any], text: str) -> None:
+    found = messages({"version": 1, "targets": {"t": entry}, "cases": {}})
+    assert any(text in message for message in found), found
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"version": 2}, "version: 1 was expected"),
+        ({"targets": {}}, "targets: {} should be non-empty"),
+        ({"cases": {"a": {"lables": {}}}}, "'lables': did you mean 'labels'?"),
+        ({"cases": {"a": {"labels": {"subtype": 1}}}}, "cases/a/labels/subtype: 1 is not of type 'string'"),
+        ({"cases": {"a": {"labels": {"subtype": ""}}}}, "cases/a/labels/subtype: '' does not match"),
+    ],
+)
+def test_faults_of_shape(changes: dict[str, Any], text: str) -> None:
+    found = messages(document(**changes))
+    assert any(text in message for message in found), found
+
+
+@pytest.mark.parametrize("case_id", ["../a", "a/b", "a\0", "a b", "<script>", "=cmd()", "a" * 201, "", ".a", "-a"])
+def test_unsafe_case_ids(case_id: str) -> None:
+    assert case_id_fault(case_id) is not None
+
+
+@pytest.mark.parametrize("case_id", ["HEM_bf7891541c", "049", "sub-01.run+2", "a" * 200])
+def test_safe_case_ids(case_id: str) -> None:
+    assert case_id_fault(case_id) is None
