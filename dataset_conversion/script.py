@@ -1,0 +1,76 @@
+"""What the converters share as programs: options, output, errors in one line each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.files import read_json
+
+
+def add_dataset_arguments(parser: argparse.ArgumentParser, dataset_name: str | None) -> None:
+    """Declare the options of every converter that writes a dataset into ``$nnUNet_raw``."""
+    parser.add_argument("--input", type=Path, required=True, metavar="DIR", help="folder of the source data set")
+    parser.add_argument("--dataset-id", type=int, required=True, metavar="N", help="nnU-Net's dataset id, 1 to 999")
+    parser.add_argument(
+        "--dataset-name",
+        default=dataset_name,
+        required=dataset_name is None,
+        metavar="NAME",
+        help="the dataset becomes DatasetNNN_NAME" + (f" (default {dataset_name})" if dataset_name else ""),
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset of that id and name")
+
+
+def summarize(dataset_folder: Path) -> dict[str, Any]:
+    """Return what a user wants to know of a dataset just converted, from its report."""
+    report = read_json(dataset_folder / "conversion_report.json")
+    return {"dataset": str(dataset_folder), "counts": report["counts"], "excluded": report["excluded"]}
+
+
+def format_summary(summary: Mapping[str, Any], as_json: bool) -> str:
+    """Return a converter's summary as JSON, or as one line for each entry."""
+    if as_json:
+        return json.dumps(summary, allow_nan=False)
+    return "\n".join(f"{key.replace('_', ' ')}: {_describe(value)}" for key, value in summary.items())
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count} {name}" for name, count in value.items())
+    if isinstance(value, list):
+        return "; ".join(f"{item['case']} ({item['reason']})" for item in value) or "none"
+    return str(value)
+
+
+def run_script(
+    description: str | None,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace], Mapping[str, Any]],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run a converter as a program of its own.
+
+    Returns:
+        0 where all went well, 1 where an input was refused. Wrong usage exits with 2, as argparse does.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        sys.stdout.write(format_summary(run(args), args.json) + "\n")
+    except InputErrors as errors:
+        sys.stderr.writelines(f"ERROR {error}\n" for error in errors.errors)
+        return 1
+    except InputError as error:
+        sys.stderr.write(f"ERROR {error}\n")
+        return 1
+    return 0
