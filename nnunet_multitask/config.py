@@ -1,0 +1,196 @@
+"""Settings of the package: what the plans' ``multitask`` block says, parsed once into frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from nnunet_multitask.errors import InputError
+
+PLANS_KEY = "multitask"  # block of the plans: {"targets": ..., "config": ..., "schedule": ...}
+
+Settings = TypeVar("Settings", bound="MultiTaskConfig | ScheduleConfig")
+
+
+@dataclass(frozen=True)
+class MultiTaskConfig:
+    """The classification branch: its shape, its loss and how tiles become a case.
+
+    Attributes:
+        fusion_channels: channels onto which every encoder stage is projected.
+        pooling: how a stage becomes a vector. ``average``: mean over the patch; ``attention``: beside it the mean
+            under a learned spatial attention; ``guided``: beside both the mean under the network's own foreground
+            probability (detached), and the share of the patch which that foreground fills.
+        dropout: dropout probability in front of the heads.
+        classification_weight: weight of the classification loss beside nnU-Net's segmentation loss.
+        class_weights: ``balanced`` weighs classes by the inverse of their frequency in the training fold.
+        label_smoothing: share of a label that is spread evenly over all classes, 0 to 1.
+        empty_patch_weight: weight, 0 to 1, of a patch without foreground, which carries the label of its case
+            although it does not show the reason for it.
+        aggregation: how tiles become a case. ``mean``: plain mean of the tiles' probabilities; ``lesion``: mean
+            weighted by the foreground that was predicted in the tile.
+    """
+
+    fusion_channels: int = 32
+    pooling: Literal["average", "attention", "guided"] = "guided"
+    dropout: float = 0.1
+    classification_weight: float = 0.3
+    class_weights: Literal["balanced", "none"] = "balanced"
+    label_smoothing: float = 0.0
+    empty_patch_weight: float = 0.2
+    aggregation: Literal["mean", "lesion"] = "lesion"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_range(self, "fusion_channels", 1, None)
+        _check_range(self, "dropout", 0, 0.95)
+        _check_range(self, "classification_weight", 0, None)
+        _check_range(self, "label_smoothing", 0, 0.99)
+        _check_range(self, "empty_patch_weight", 0, 1)
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How long and with what a network is trained; shared by the multi-task trainer and its baseline.
+
+    The defaults are nnU-Net's own. ``SHORT_SCHEDULE`` is what the trainers ending in ``Short`` start from.
+
+    Attributes:
+        epochs, iterations, val_iterations: epochs, and training and validation batches in each.
+        optimizer: ``sgd`` is nnU-Net's (Nesterov momentum 0.99).
+        learning_rate: initial learning rate.
+        weight_decay: weight decay of the optimizer.
+        decay: course of the learning rate over the epochs, ``poly`` (exponent 0.9, nnU-Net's) or ``cosine``.
+        foreground_oversampling: share of a batch whose patches are centred on foreground.
+        mirroring: mirror patches in training and at test time.
+        save_every: epochs between two writings of ``checkpoint_latest.pth``.
+        seed: seed of initialisation, and of the order of data where ``nnUNet_n_proc_DA=0``.
+    """
+
+    epochs: int = 1000
+    iterations: int = 250
+    val_iterations: int = 50
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = 1e-2
+    weight_decay: float = 3e-5
+    decay: Literal["poly", "cosine"] = "poly"
+    foreground_oversampling: float = 0.33
+    mirroring: bool = True
+    save_every: int = 50
+    seed: int = 12345
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in ("epochs", "iterations", "val_iterations", "save_every"):
+            _check_range(self, name, 1, None)
+        for name in ("learning_rate", "weight_decay", "seed"):
+            _check_range(self, name, 0, None)
+        _check_range(self, "foreground_oversampling", 0, 1)
+
+
+def settings_from(default: Settings, values: Mapping[str, Any], where: str) -> Settings:
+    """Return ``default`` with ``values`` put in.
+
+    Args:
+        default: the settings to start from.
+        values: names and values that differ from them.
+        where: file and place that an error names.
+
+    Raises:
+        InputError: an unknown name (the nearest known one is named), or a value that does not fit.
+    """
+    known = [field.name for field in dataclasses.fields(default)]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]!r}? known: {', '.join(known)}" if near else f"known: {', '.join(known)}"
+            raise InputError("unknown-setting", where, f"no setting is called {name!r}", remedy)
+    try:
+        return dataclasses.replace(default, **values)
+    except (TypeError, ValueError) as error:
+        raise InputError("bad-setting", where, str(error), "mend the value") from error
+
+
+def config_from_plans(plans: Mapping[str, Any]) -> MultiTaskConfig:
+    """Return the settings of the branch that the plans hold; absent ones have their default."""
+    return settings_from(MultiTaskConfig(), _block(plans).get("config", {}), f"plans {_plans_name(plans)}, config")
+
+
+def schedule_from_plans(plans: Mapping[str, Any], default: ScheduleConfig) -> ScheduleConfig:
+    """Return the schedule that the plans hold on top of the trainer's ``default``."""
+    return settings_from(default, _block(plans).get("schedule", {}), f"plans {_plans_name(plans)}, schedule")
+
+
+def differences(settings: MultiTaskConfig | ScheduleConfig) -> dict[str, Any]:
+    """Return the settings that differ from the class's defaults."""
+    default = type(settings)()
+    return {name: value for name, value in dataclasses.asdict(settings).items() if value != getattr(default, name)}
+
+
+def parse_value(default: MultiTaskConfig | ScheduleConfig, name: str, text: str) -> Any:
+    """Turn the text of ``--set name=text`` into the type of that setting; unknown names stay text."""
+    kind = get_type_hints(type(default)).get(name, str)
+    if kind is bool:
+        lowered = text.lower()
+        return {"true": True, "1": True, "false": False, "0": False}.get(lowered, text)
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _block(plans: Mapping[str, Any]) -> Mapping[str, Any]:
+    block = plans.get(PLANS_KEY, {})
+    if not isinstance(block, Mapping):
+        raise InputError(
+            "bad-plans",
+            f"plans {_plans_name(plans)}",
+            f"expected an object under {PLANS_KEY!r}, got {type(block).__name__}",
+            "write the plans again with `nnunet-multitask configure`",
+        )
+    return block
+
+
+def _plans_name(plans: Mapping[str, Any]) -> str:
+    return str(plans.get("plans_name", "(unnamed)"))
+
+
+def _check_types(settings: Any) -> None:
+    for name, kind in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(kind)))}, got {value!r}")
+        elif kind is float:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+                raise ValueError(f"{name} must be a number, got {value!r}")
+        elif type(value) is not kind:
+            raise ValueError(f"{name} must be of type {kind.__name__}, got {value!r}")
+
+
+def _check_range(settings: Any, name: str, low: float, high: float | None) -> None:
+    value = getattr(settings, name)
+    if value < low or (high is not None and value > high):
+        wanted = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+# at the end, since making an instance calls the checks above
+SHORT_SCHEDULE = ScheduleConfig(
+    epochs=10,
+    iterations=45,
+    val_iterations=5,
+    optimizer="adamw",
+    learning_rate=3e-3,
+    weight_decay=1e-4,
+    decay="cosine",
+    foreground_oversampling=0.5,
+    mirroring=False,
+    save_every=1,
+)

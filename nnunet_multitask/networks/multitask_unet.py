@@ -1,0 +1,82 @@
+"""The network: the U-Net that the plans describe, with attention fusion and classification heads on its encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from nnunet_multitask.config import MultiTaskConfig
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.networks.attention_fusion import AttentionFusion
+from nnunet_multitask.networks.heads import ClassificationHeads
+
+
+class MultiTaskUNet(nn.Module):
+    """A U-Net with a classification branch; encoder and decoder keep nnU-Net's parameter names.
+
+    ``forward(x)`` gives the segmentation logits exactly as the U-Net would, so that every stock command works on the
+    checkpoint; ``forward(x, classify=True)`` gives segmentation and class logits from the same pass.
+
+    Args:
+        unet: network of the plans, with ``.encoder`` (returning its stages, finest first) and ``.decoder``.
+        num_outputs: for each target the number of its logits.
+        config: settings of the branch.
+        has_regions: the segmentation channels are overlapping regions (sigmoid) instead of exclusive labels (softmax).
+
+    Raises:
+        InputError: the network has no encoder and decoder of this form.
+    """
+
+    def __init__(
+        self, unet: nn.Module, num_outputs: Mapping[str, int], config: MultiTaskConfig, *, has_regions: bool = False
+    ) -> None:
+        super().__init__()
+        encoder, decoder = getattr(unet, "encoder", None), getattr(unet, "decoder", None)
+        conv_op: Any = getattr(encoder, "conv_op", None)
+        stage_channels: Any = getattr(encoder, "output_channels", None)
+        if conv_op is None or stage_channels is None or decoder is None:
+            raise InputError(
+                "unsupported-network",
+                f"plans: network {type(unet).__name__}",
+                "expected a network with a convolutional encoder of several stages and a decoder",
+                "use plans with PlainConvUNet or ResidualEncoderUNet, for example those of nnUNetPlannerResEncM",
+            )
+        self.encoder: nn.Module = encoder  # type: ignore[assignment]
+        self.decoder: nn.Module = decoder
+        self.has_regions = has_regions
+        self.fusion = AttentionFusion(conv_op, stage_channels, config.fusion_channels, config.pooling)
+        self.heads = ClassificationHeads(self.fusion.output_channels, num_outputs, config.dropout)
+
+    def forward(
+        self, x: torch.Tensor, classify: bool = False
+    ) -> torch.Tensor | list[torch.Tensor] | tuple[torch.Tensor | list[torch.Tensor], dict[str, torch.Tensor]]:
+        """Segment a patch, and classify it where asked to.
+
+        Args:
+            x: patch, (B, C, *spatial).
+            classify: return the class logits too.
+
+        Returns:
+            Segmentation logits (B, K, *spatial), a list of them from fine to coarse under deep supervision; with
+            ``classify`` a pair of that and the logits of each target, (B, outputs).
+        """
+        features = self.encoder(x)
+        segmentation = self.decoder(features)
+        if not classify:
+            return segmentation
+        finest = segmentation[0] if isinstance(segmentation, (list, tuple)) else segmentation
+        foreground = foreground_probability(finest.detach(), self.has_regions) if self.fusion.guided else None
+        return segmentation, self.heads(self.fusion(features, foreground))
+
+
+def foreground_probability(logits: torch.Tensor, has_regions: bool) -> torch.Tensor:
+    """Turn segmentation logits (B, K, *spatial) into the probability of any foreground, (B, 1, *spatial), float32.
+
+    With exclusive labels it is one minus the softmax of the background channel; with regions the largest sigmoid.
+    """
+    if has_regions:
+        return torch.sigmoid(logits.float()).amax(dim=1, keepdim=True)
+    return 1 - torch.softmax(logits.float(), dim=1)[:, :1]

@@ -1,0 +1,65 @@
+import pytest
+import torch
+from torch import nn
+
+from nnunet_multitask.networks.attention_fusion import AttentionFusion
+
+
+def stages(batch=2):
+    torch.manual_seed(0)
+    return [torch.randn(batch, 4, 8, 8), torch.randn(batch, 6, 4, 4)]
+
+
+def test_attention_maps_have_the_stages_size_and_sum_to_one():
+    fusion = AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling="attention")
+    maps = fusion.attention_maps(stages())
+    assert [tuple(m.shape) for m in maps] == [(2, 1, 8, 8), (2, 1, 4, 4)]
+    for attention in maps:
+        torch.testing.assert_close(attention.sum(dim=(1, 2, 3)), torch.ones(2))
+    assert AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling="average").attention_maps(stages()) == []
+
+
+def test_stage_weights_start_equal_and_sum_to_one():
+    fusion = AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling="average")
+    assert fusion.stage_weights().tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(("pooling", "width"), [("average", 5), ("attention", 10), ("guided", 16)])
+def test_width_of_the_fused_vector(pooling, width):
+    fusion = AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling=pooling)
+    foreground = torch.rand(2, 1, 8, 8)
+    assert fusion.output_channels == width
+    assert tuple(fusion(stages(), foreground).shape) == (2, width)
+
+
+def test_voxel_weights_by_hand():
+    fusion = AttentionFusion(nn.Conv2d, [1, 1], channels=2, pooling="guided")
+    foreground = torch.zeros(1, 1, 4, 4)
+    foreground[0, 0, :2, :2] = 1  # the upper left quarter
+    nn.init.zeros_(fusion.attention[1].weight)
+    weights = fusion._voxel_weights(1, torch.ones(1, 1, 2, 2), foreground)
+    average, attention, guided = weights[0]
+    assert average.tolist() == [0.25] * 4
+    torch.testing.assert_close(attention, torch.full((4,), 0.25))
+    torch.testing.assert_close(guided, torch.tensor([1.0, 0.0, 0.0, 0.0]), atol=1e-5, rtol=0)
+
+
+def test_guided_pooling_sees_only_the_foreground():
+    fusion = AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling="guided").eval()
+    foreground = torch.zeros(1, 1, 8, 8)
+    foreground[0, 0, 0, 0] = 1
+    vector = fusion._voxel_weights(0, stages(1)[0], foreground)[0, 2] @ stages(1)[0].flatten(2)[0].T
+    torch.testing.assert_close(vector, stages(1)[0][0, :, 0, 0], atol=1e-3, rtol=0)
+
+
+def test_share_of_foreground_is_the_last_feature():
+    fusion = AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling="guided")
+    one_percent = torch.full((2, 1, 8, 8), 0.01)
+    assert fusion(stages(), one_percent)[0, -1].item() == pytest.approx(0, abs=1e-3)
+    assert fusion(stages(), one_percent * 10)[0, -1].item() == pytest.approx(1, abs=1e-3)
+
+
+def test_guided_pooling_asks_for_the_foreground():
+    fusion = AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling="guided")
+    with pytest.raises(ValueError, match="expected the foreground probability"):
+        fusion(stages())

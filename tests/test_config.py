@@ -1,0 +1,76 @@
+import dataclasses
+
+import pytest
+
+from nnunet_multitask.config import (
+    SHORT_SCHEDULE,
+    MultiTaskConfig,
+    ScheduleConfig,
+    config_from_plans,
+    differences,
+    parse_value,
+    schedule_from_plans,
+    settings_from,
+)
+from nnunet_multitask.errors import InputError
+
+
+def test_plans_without_block_give_the_defaults():
+    assert config_from_plans({"plans_name": "nnUNetPlans"}) == MultiTaskConfig()
+    assert schedule_from_plans({"plans_name": "nnUNetPlans"}, SHORT_SCHEDULE) == SHORT_SCHEDULE
+
+
+def test_plans_change_only_what_they_name():
+    plans = {"plans_name": "p", "multitask": {"config": {"dropout": 0.5}, "schedule": {"epochs": 3}}}
+    assert config_from_plans(plans) == dataclasses.replace(MultiTaskConfig(), dropout=0.5)
+    assert schedule_from_plans(plans, SHORT_SCHEDULE) == dataclasses.replace(SHORT_SCHEDULE, epochs=3)
+
+
+def test_default_schedule_is_nnunets():
+    schedule = ScheduleConfig()
+    assert (schedule.epochs, schedule.iterations, schedule.val_iterations) == (1000, 250, 50)
+    assert (schedule.optimizer, schedule.learning_rate, schedule.weight_decay) == ("sgd", 1e-2, 3e-5)
+
+
+def test_unknown_setting_names_the_nearest():
+    with pytest.raises(InputError, match=r"\[unknown-setting\] here: .*'droput'.*did you mean 'dropout'"):
+        settings_from(MultiTaskConfig(), {"droput": 0.1}, "here")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("dropout", 1.5, "between 0 and 0.95, got 1.5"),
+        ("dropout", "much", "must be a number, got 'much'"),
+        ("dropout", float("nan"), "must be a number, got nan"),
+        ("fusion_channels", 8.0, "must be of type int, got 8.0"),
+        ("pooling", "max", "must be one of 'average', 'attention', 'guided', got 'max'"),
+        ("empty_patch_weight", -0.1, "between 0 and 1, got -0.1"),
+    ],
+)
+def test_value_that_does_not_fit_is_refused(name, value, message):
+    with pytest.raises(InputError, match=message):
+        settings_from(MultiTaskConfig(), {name: value}, "here")
+
+
+def test_schedule_refuses_no_epochs():
+    with pytest.raises(InputError, match="epochs must be at least 1, got 0"):
+        settings_from(ScheduleConfig(), {"epochs": 0}, "here")
+
+
+def test_block_that_is_no_object_is_refused():
+    with pytest.raises(InputError, match="expected an object under 'multitask', got list"):
+        config_from_plans({"plans_name": "p", "multitask": []})
+
+
+def test_differences_lists_what_was_changed():
+    assert differences(settings_from(MultiTaskConfig(), {"dropout": 0.3}, "here")) == {"dropout": 0.3}
+    assert differences(MultiTaskConfig()) == {}
+
+
+def test_text_becomes_the_type_of_the_setting():
+    assert parse_value(MultiTaskConfig(), "fusion_channels", "16") == 16
+    assert parse_value(MultiTaskConfig(), "dropout", "0.25") == 0.25
+    assert parse_value(MultiTaskConfig(), "pooling", "average") == "average"
+    assert parse_value(ScheduleConfig(), "mirroring", "false") is False
+    assert parse_value(MultiTaskConfig(), "fusion_channels", "many") == "many"  # refused later, with the setting's name
