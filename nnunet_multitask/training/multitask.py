@@ -1,0 +1,206 @@
+"""The multi-task trainer as a mixin: network with heads, class labels, joint loss, classification curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.utilities.helpers import dummy_context
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunet_multitask.config import PLANS_KEY, config_from_plans
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
+from nnunet_multitask.inference.model import targets_of_plans
+from nnunet_multitask.labels import SIDECAR_NAME, Target
+from nnunet_multitask.losses.classification import ClassificationLoss
+from nnunet_multitask.networks.multitask_unet import MultiTaskUNet
+from nnunet_multitask.training.curves import TRAIN_LOSS, VAL_LOSS, curve_names, draw_curves, patch_scores
+from nnunet_multitask.training.settings import TrainingSettingsMixin
+from nnunet_multitask.training.supervision import CaseLabels, load_sidecar, patch_has_foreground
+
+
+class MultiTaskMixin(TrainingSettingsMixin):
+    """Adds the classification branch to any nnU-Net trainer: ``class Mine(MultiTaskMixin, nnUNetTrainerDA5)``.
+
+    nnU-Net's own loss, losses in the log, pseudo Dice and best checkpoint stay those of the segmentation.
+    """
+
+    network: Any
+    targets: dict[str, Target]
+    case_labels: CaseLabels
+    classification_loss: ClassificationLoss
+
+    def initialize(self) -> None:
+        """Read the sidecar and put its targets into the plans, from which network and inference take them."""
+        plans = self.plans_manager.plans
+        raw, preprocessed = self.dataset_folders()
+        self.sidecar = load_sidecar(raw, preprocessed)
+        self.targets = dict(self.sidecar.targets)
+        self.config = config_from_plans(plans)
+        plans[PLANS_KEY] = {
+            **plans.get(PLANS_KEY, {}),
+            "targets": {name: target.to_json() for name, target in self.targets.items()},
+            "has_regions": self.label_manager.has_regions,
+        }
+        self._check_other_folds()
+        super().initialize()
+        for name in curve_names(self.targets):
+            self.logger.local_logger.my_fantastic_logging.setdefault(name, [])
+
+    @classmethod
+    def build_network_architecture(
+        cls,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """Return the plans' network with the branch for the targets that the plans name; also used at inference."""
+        unet = super().build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
+        targets = targets_of_plans(plans_manager.plans, f"plans {plans_manager.plans_name}")
+        num_outputs = {name: target.num_outputs for name, target in targets.items()}
+        has_regions = bool(plans_manager.plans[PLANS_KEY].get("has_regions", False))
+        return MultiTaskUNet(unet, num_outputs, config_from_plans(plans_manager.plans), has_regions=has_regions)
+
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """Return nnU-Net's datasets; the labels of their cases are read and weighed here, where the fold is known."""
+        dataset_tr, dataset_val = super().get_tr_and_val_datasets()
+        train, val = list(dataset_tr.identifiers), list(dataset_val.identifiers)
+        where = Path(self.preprocessed_dataset_folder_base) / SIDECAR_NAME
+        self.case_labels = CaseLabels(self.targets, self.sidecar, [*train, *val], where)
+        self.case_labels.check_trainable(train, where)
+        weights = self.case_labels.class_weights(train) if self.config.class_weights == "balanced" else None
+        types = {name: target.type for name, target in self.targets.items()}
+        self.classification_loss = ClassificationLoss(types, weights, self.config.label_smoothing)
+        for part, case_ids in (("training", train), ("validation", val)):
+            for name, counts in self.case_labels.class_counts(case_ids).items():
+                listed = ", ".join(f"{class_name} {count}" for class_name, count in counts.items())
+                self.print_to_log_file(f"{len(case_ids)} {part} cases, {name}: {listed}")
+        return dataset_tr, dataset_val
+
+    def train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Take one step on nnU-Net's segmentation loss plus the weighted classification loss."""
+        data = batch["data"].to(self.device, non_blocking=True)
+        target = _to_device(batch["target"], self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        on_cuda = self.device.type == "cuda"
+        with torch.autocast(self.device.type, enabled=True) if on_cuda else dummy_context():
+            segmentation, logits = self.network(data, classify=True)
+            segmentation_loss = self.loss(segmentation, target)
+            classification_loss = self._classification_loss(logits, batch, target)
+            loss = segmentation_loss + self.config.classification_weight * classification_loss
+        if self.grad_scaler is None:
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+            self.optimizer.step()
+        else:
+            self.grad_scaler.scale(loss).backward()
+            self.grad_scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+        return {
+            "loss": segmentation_loss.detach().cpu().numpy(),
+            TRAIN_LOSS: classification_loss.detach().cpu().numpy(),
+        }
+
+    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        """Log the training losses of the epoch, the segmentation's where nnU-Net expects its loss."""
+        super().on_train_epoch_end(train_outputs)
+        losses = self._gather([float(output[TRAIN_LOSS]) for output in train_outputs])
+        self.logger.log(TRAIN_LOSS, float(np.mean(losses)), self.current_epoch)
+
+    def validation_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Score a validation batch: nnU-Net's step, with the class logits taken from the same forward pass."""
+        target = _to_device(batch["target"], self.device)
+        network = self.network
+        self.network = collecting = CollectingNetwork(network)
+        try:
+            output = super().validation_step(batch)
+        finally:
+            self.network = network
+        (logits,) = collecting.logits
+        output[VAL_LOSS] = self._classification_loss(logits, batch, target).cpu().numpy()
+        labels = self.case_labels.batch(batch["keys"])
+        for name, probabilities in probabilities_of(logits, self.targets).items():
+            output[f"{name}/probabilities"] = list(probabilities.cpu().numpy())
+            output[f"{name}/labels"] = list(labels[name].numpy())
+        return output
+
+    def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
+        """Log nnU-Net's scores and the classification curves of the epoch."""
+        super().on_validation_epoch_end(val_outputs)
+        losses = self._gather([float(output[VAL_LOSS]) for output in val_outputs])
+        self.logger.log(VAL_LOSS, float(np.mean(losses)), self.current_epoch)
+        for name, target in self.targets.items():
+            probabilities = self._gather([row for output in val_outputs for row in output[f"{name}/probabilities"]])
+            labels = self._gather([row for output in val_outputs for row in output[f"{name}/labels"]])
+            for curve, value in patch_scores(target, np.stack(probabilities), np.stack(labels)).items():
+                self.logger.log(curve, value, self.current_epoch)
+
+    def on_epoch_end(self) -> None:
+        """Print and draw the classification curves beside nnU-Net's own."""
+        curves = {name: self.logger.get_value(name, step=None) for name in curve_names(self.targets)}
+        self.print_to_log_file(
+            "classification", ", ".join(f"{name} {values[-1]:.4f}" for name, values in curves.items())
+        )
+        if self.local_rank == 0:
+            draw_curves(Path(self.output_folder) / "classification_progress.png", curves, self.targets)
+        super().on_epoch_end()
+
+    def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
+        """Load a checkpoint; curves that its log lacks are filled with NaN, so that all have one value an epoch."""
+        super().load_checkpoint(filename_or_checkpoint)
+        log = self.logger.local_logger.my_fantastic_logging
+        for name in curve_names(self.targets):
+            values = log.setdefault(name, [])
+            values += [float("nan")] * (self.current_epoch - len(values))
+
+    def _classification_loss(
+        self, logits: Mapping[str, torch.Tensor], batch: Mapping[str, Any], target: Any
+    ) -> torch.Tensor:
+        finest = target[0] if isinstance(target, list) else target
+        shown = patch_has_foreground(finest, self.label_manager.ignore_label, self.label_manager.has_regions)
+        weights = torch.where(shown, 1.0, self.config.empty_patch_weight)
+        labels = {name: values.to(self.device) for name, values in self.case_labels.batch(batch["keys"]).items()}
+        return self.classification_loss(logits, labels, weights)
+
+    def _check_other_folds(self) -> None:
+        """Refuse to train a fold whose targets differ from those of the folds that stand beside it."""
+        plans_file = Path(self.output_folder_base) / "plans.json"
+        if not plans_file.is_file():
+            return
+        before = load_json(str(plans_file)).get(PLANS_KEY, {}).get("targets", {})
+        now = self.plans_manager.plans[PLANS_KEY]["targets"]
+        shown = [{name: target["classes"] for name, target in targets.items()} for targets in (before, now)]
+        if before != now:
+            raise InputError(
+                "targets-changed",
+                plans_file,
+                f"expected the targets of the folds trained before, {shown[0]}, got {shown[1]} from the sidecar",
+                "restore the sidecar, or train under other plans (`nnunet-multitask configure`) or in an empty folder",
+            )
+
+    def _gather(self, values: list[Any]) -> list[Any]:
+        """Return the values of all processes of a distributed training."""
+        if not self.is_ddp:
+            return values
+        gathered: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(gathered, values)
+        return [value for part in gathered for value in part]
+
+
+def _to_device(target: Any, device: torch.device) -> Any:
+    if isinstance(target, list):
+        return [level.to(device, non_blocking=True) for level in target]
+    return target.to(device, non_blocking=True)

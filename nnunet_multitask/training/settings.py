@@ -1,0 +1,144 @@
+"""What the multi-task trainer and its baseline share: schedule, optimiser, sampling, folds, seed."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from nnunetv2.paths import nnUNet_raw
+
+from nnunet_multitask.config import SHORT_SCHEDULE, ScheduleConfig, schedule_from_plans
+from nnunet_multitask.files import write_json
+from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
+from nnunet_multitask.splits import make_splits
+from nnunet_multitask.training.supervision import load_sidecar
+
+# mixins are written against nnU-Net's trainer without being one, so that they go on top of any of its subclasses
+if TYPE_CHECKING:
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Trainer
+else:
+    _Trainer = object
+
+
+class TrainingSettingsMixin(_Trainer):
+    """Takes the schedule from the plans' ``multitask.schedule`` block, on top of ``default_schedule``.
+
+    Two trainers that share this mixin and its default differ in nothing but what their other mixins add.
+    """
+
+    default_schedule: ClassVar[ScheduleConfig] = ScheduleConfig()
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008  nnU-Net reads this signature
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        schedule = schedule_from_plans(self.plans_manager.plans, self.default_schedule)
+        self.schedule = schedule
+        self.num_epochs = schedule.epochs
+        self.num_iterations_per_epoch = schedule.iterations
+        self.num_val_iterations_per_epoch = schedule.val_iterations
+        self.initial_lr = schedule.learning_rate
+        self.weight_decay = schedule.weight_decay
+        self.oversample_foreground_percent = schedule.foreground_oversampling
+        self.save_every = schedule.save_every
+
+    def initialize(self) -> None:
+        """Build network, optimiser and loss from a seed; encoder and decoder are made first, so they start equal."""
+        self._seed()
+        super().initialize()
+        self._seed()  # again, since networks with more parameters have drawn more numbers
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        """Return the optimiser and the learning rate's course that the schedule names."""
+        schedule = self.schedule
+        optimizer: torch.optim.Optimizer
+        if schedule.optimizer == "sgd":
+            optimizer, _ = super().configure_optimizers()
+        else:
+            kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[schedule.optimizer]
+            optimizer = kind(self.network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+        return optimizer, EpochDecay(optimizer, schedule.decay, schedule.epochs)
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, Any, Any, Any]:
+        """Return nnU-Net's augmentation settings, without mirroring where the schedule says so."""
+        rotation, dummy_2d, initial_patch_size, mirror_axes = (
+            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        if not self.schedule.mirroring:
+            mirror_axes = None
+            self.inference_allowed_mirroring_axes = None
+        return rotation, dummy_2d, initial_patch_size, mirror_axes
+
+    def do_split(self) -> tuple[list[str], list[str]]:
+        """Return the cases of the fold; where no split file exists, make folds by class and patient first."""
+        splits_file = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"
+        if self.fold != "all" and not splits_file.is_file():
+            sidecar = self.find_sidecar()
+            if sidecar is not None:
+                case_ids = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
+                write_json(splits_file, make_splits(sidecar, case_ids))
+                self.print_to_log_file(f"wrote folds by class and patient to {splits_file}")
+        return super().do_split()
+
+    def find_sidecar(self) -> LabelSidecar | None:
+        """Return the sidecar of the dataset, None where it has none."""
+        raw, preprocessed = self.dataset_folders()
+        folders = [folder for folder in (raw, preprocessed) if folder is not None]
+        if not any((folder / SIDECAR_NAME).is_file() for folder in folders):
+            return None
+        return load_sidecar(raw, preprocessed)
+
+    def dataset_folders(self) -> tuple[Path | None, Path]:
+        """Return the dataset's folder in ``nnUNet_raw`` (None where unset) and in ``nnUNet_preprocessed``."""
+        raw = Path(nnUNet_raw.get()) / self.plans_manager.dataset_name if nnUNet_raw.is_set() else None
+        return raw, Path(self.preprocessed_dataset_folder_base)
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write a checkpoint beside its place and rename it: a killed training never leaves half a file."""
+        unfinished = f"{filename}.unfinished"
+        super().save_checkpoint(unfinished)
+        if os.path.isfile(unfinished):
+            os.replace(unfinished, filename)
+
+    def _seed(self) -> None:
+        seed = self.schedule.seed + self.local_rank
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+
+
+class ShortScheduleMixin(TrainingSettingsMixin):
+    """A schedule of minutes instead of days, for demonstrations and tests; not for results."""
+
+    default_schedule = SHORT_SCHEDULE
+
+
+class EpochDecay:
+    """Learning rate as a function of the epoch, in nnU-Net's protocol ``step(epoch)``.
+
+    Each parameter group keeps its own initial rate. ``poly`` is ``(1 - epoch / epochs) ** 0.9``; ``cosine`` is
+    ``(1 + cos(pi * epoch / epochs)) / 2`` (Loshchilov and Hutter 2017, eq. 5, without restarts).
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, decay: str, epochs: int) -> None:
+        self.optimizer = optimizer
+        self.decay = decay
+        self.epochs = epochs
+        self.initial_rates = [group["lr"] for group in optimizer.param_groups]
+
+    def step(self, epoch: int) -> None:
+        """Set the learning rates of ``epoch``, counted from 0."""
+        progress = min(epoch / self.epochs, 1.0)
+        factor = (1 - progress) ** 0.9 if self.decay == "poly" else (1 + math.cos(math.pi * progress)) / 2
+        for group, rate in zip(self.optimizer.param_groups, self.initial_rates, strict=True):
+            group["lr"] = rate * factor
