@@ -1,0 +1,106 @@
+"""What a trained model says of itself: its targets, read from the plans and compared over the folds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunet_multitask.config import PLANS_KEY
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.files import read_json
+from nnunet_multitask.labels import Target
+
+
+def targets_of_plans(plans: Mapping[str, Any], where: str | Path) -> dict[str, Target]:
+    """Return the targets that a multi-task training wrote into its plans, by name.
+
+    Raises:
+        InputError: there are none, so the plans are those of a stock model.
+    """
+    targets = plans.get(PLANS_KEY, {}).get("targets")
+    if not targets:
+        raise InputError(
+            "no-classification-heads",
+            where,
+            "expected a model with classification heads, got a stock nnU-Net model",
+            "use nnUNetv2_predict for it, or name a model trained with -tr nnUNetTrainerMultiTask",
+        )
+    return {name: Target.from_json(name, document, where) for name, document in targets.items()}
+
+
+def check_model_folder(folder: Path, folds: Sequence[int | str], checkpoint_name: str) -> None:
+    """Refuse a folder that holds no trained multi-task model with these folds.
+
+    Raises:
+        InputError: the folder, its plans, a fold's checkpoint or the heads are missing.
+    """
+    if not (folder / "plans.json").is_file():
+        raise InputError(
+            "missing-model",
+            folder,
+            "expected the folder of a trained model with plans.json, got none",
+            "train it first, or check -d, -tr, -p and -c (or -m)",
+        )
+    targets_of_plans(read_json(folder / "plans.json"), folder / "plans.json")
+    if not folds:
+        raise InputError(
+            "missing-checkpoint",
+            folder,
+            f"expected at least one fold with {checkpoint_name}, got none",
+            "train a fold to its end, or name another checkpoint with -chk",
+        )
+    for fold in folds:
+        path = folder / f"fold_{fold}" / checkpoint_name
+        if not path.is_file():
+            raise InputError(
+                "missing-checkpoint",
+                path,
+                f"expected the checkpoint of fold {fold}, got no such file",
+                "train that fold, or name the trained ones with -f, or another checkpoint with -chk",
+            )
+
+
+def finished_folds(folder: Path, checkpoint_name: str) -> list[int | str]:
+    """Return the folds of a model folder that hold the checkpoint, without ``all``, in order."""
+    found = (path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint_name}"))
+    return sorted(int(fold) for fold in found if fold.isdigit())
+
+
+def check_same_targets(
+    folder: Path, targets: Mapping[str, Target], checkpoints: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Refuse folds that were trained for different targets.
+
+    Args:
+        folder: the model folder.
+        targets: the targets of its plans.
+        checkpoints: the plans that each fold's checkpoint carries, by fold.
+
+    Raises:
+        InputError: a checkpoint names other targets, classes or another order of them.
+    """
+    for fold, plans in checkpoints.items():
+        where = folder / f"fold_{fold}"
+        theirs = targets_of_plans(plans, where)
+        if theirs != targets:
+            raise InputError(
+                "mixed-folds",
+                where,
+                f"expected the targets {_shown(targets)} of plans.json, got {_shown(theirs)} in the checkpoint",
+                "train the folds anew with one sidecar, or predict with -f the folds that agree",
+            )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _shown(targets: Mapping[str, Target]) -> str:
+    return "; ".join(f"{name}: {', '.join(target.classes)}" for name, target in targets.items())

@@ -1,0 +1,164 @@
+"""The files that joint prediction writes beside the masks: ``classification.json`` and ``classification.csv``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from nnunet_multitask.files import atomic_file, check_schema, read_json, read_mask, write_json
+from nnunet_multitask.labels import Target
+
+if TYPE_CHECKING:
+    from nnunet_multitask.inference.predictor import CasePrediction
+
+CLASSIFICATION_JSON = "classification.json"
+THRESHOLD = 0.5
+
+
+def write_classification(
+    folder: Path,
+    name: str,
+    model: Mapping[str, Any],
+    targets: Mapping[str, Target],
+    predictions: Mapping[str, CasePrediction],
+    records: Mapping[str, Any],
+    dataset_json: Mapping[str, Any],
+) -> None:
+    """Write the classification of the cases whose masks lie in ``folder``, as JSON and as CSV.
+
+    Args:
+        folder: the folder of the masks.
+        name: file name, ending in ``.json``; the CSV has the same stem.
+        model: what predicted them.
+        targets: the targets, by name.
+        predictions: the new predictions, by case.
+        records: records of cases that were predicted before, kept as they are.
+        dataset_json: the model's, for file ending and mask labels.
+    """
+    cases = dict(records)
+    for case_id, prediction in predictions.items():
+        mask = folder / f"{case_id}{dataset_json['file_ending']}"
+        cases[case_id] = {
+            "targets": {
+                target.name: target_record(
+                    target,
+                    prediction.probabilities[target.name],
+                    None if prediction.fold_spread is None else prediction.fold_spread[target.name],
+                )
+                for target in targets.values()
+            },
+            "labels": measure_mask(mask, mask_values(dataset_json)),
+            "seconds": round(prediction.seconds, 3),
+        }
+    document = {
+        "version": 1,
+        "model": dict(model),
+        "targets": {target.name: {"type": target.type, "classes": list(target.classes)} for target in targets.values()},
+        "cases": dict(sorted(cases.items())),
+    }
+    write_json(folder / name, document)
+    _write_csv((folder / name).with_suffix(".csv"), document)
+
+
+def read_records(path: Path) -> dict[str, Any]:
+    """Return the records of an earlier ``classification.json`` by case; none where there is no file."""
+    if not path.is_file():
+        return {}
+    document = read_json(path)
+    check_schema(document, "classification", path)
+    records: dict[str, Any] = document["cases"]
+    return records
+
+
+def target_record(target: Target, probabilities: np.ndarray, fold_spread: np.ndarray | None) -> dict[str, Any]:
+    """Return what ``classification.json`` says of one target of one case.
+
+    Args:
+        target: the target.
+        probabilities: (outputs,).
+        fold_spread: standard deviation over folds, (outputs,); None with one fold.
+
+    Returns:
+        Probability and fold spread of each class (both of a binary target), the decision, and the threshold that it
+        was made with: 0.5 for binary and multilabel, null for multiclass, whose decision is the most probable class.
+    """
+    values = [round(float(value), 6) for value in probabilities]
+    spreads: list[float | None] = (
+        [None] * len(values) if fold_spread is None else [round(float(v), 6) for v in fold_spread]
+    )
+    if target.type == "binary":
+        values, spreads = [round(1 - values[0], 6), values[0]], [spreads[0], spreads[0]]
+    decision: str | list[str]
+    if target.type == "multilabel":
+        decision = [name for name, value in zip(target.classes, values, strict=True) if value >= THRESHOLD]
+    elif target.type == "binary":
+        decision = target.classes[int(values[1] >= THRESHOLD)]
+    else:
+        decision = target.classes[int(np.argmax(values))]
+    return {
+        "probabilities": dict(zip(target.classes, values, strict=True)),
+        "decision": decision,
+        "threshold": None if target.type == "multiclass" else THRESHOLD,
+        "calibrated": False,
+        "fold_spread": dict(zip(target.classes, spreads, strict=True)),
+    }
+
+
+def mask_values(dataset_json: Mapping[str, Any]) -> list[int]:
+    """Return the foreground values that a predicted mask can hold, in order."""
+    if "regions_class_order" in dataset_json:
+        return sorted({int(value) for value in dataset_json["regions_class_order"]})
+    return sorted({int(v) for k, v in dataset_json["labels"].items() if k not in ("background", "ignore")} - {0})
+
+
+def measure_mask(path: Path, values: list[int]) -> dict[str, dict[str, float | int]]:
+    """Measure a mask.
+
+    Args:
+        path: the mask.
+        values: the foreground values to measure.
+
+    Returns:
+        By value, as text: ``volume_ml``, and the number of connected ``components`` (26-connected in 3D).
+    """
+    volume = read_mask(path)
+    voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
+    measures: dict[str, dict[str, float | int]] = {}
+    for value in values:
+        where = volume.array == value
+        _, components = ndimage.label(where, structure=np.ones((3,) * where.ndim))
+        measures[str(value)] = {"volume_ml": round(float(where.sum()) * voxel_ml, 4), "components": int(components)}
+    return measures
+
+
+def _write_csv(path: Path, document: Mapping[str, Any]) -> None:
+    header = ["case_id"]
+    for name, target in document["targets"].items():
+        header += [f"{name}_decision", *(f"{name}_probability_{class_name}" for class_name in target["classes"])]
+    labels = sorted({value for case in document["cases"].values() for value in case["labels"]}, key=int)
+    for value in labels:
+        header += [f"label_{value}_volume_ml", f"label_{value}_components"]
+    with atomic_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*(_cell(name) for name in header), "seconds"])
+        for case_id, case in document["cases"].items():
+            row = [_cell(case_id)]
+            for name, target in document["targets"].items():
+                record = case["targets"][name]
+                decision = record["decision"]
+                row.append(_cell(decision if isinstance(decision, str) else ";".join(decision)))
+                row += [f"{record['probabilities'][class_name]:.6f}" for class_name in target["classes"]]
+            for value in labels:
+                measured = case["labels"].get(value, {"volume_ml": 0.0, "components": 0})
+                row += [f"{measured['volume_ml']:.4f}", str(measured["components"])]
+            writer.writerow([*row, f"{case['seconds']:.3f}"])
+
+
+def _cell(text: str) -> str:
+    """Keep a spreadsheet from taking a name for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
