@@ -1,0 +1,1 @@
+"""The command line ``nnunet-multitask``: one file per subcommand, heavy imports inside ``run``."""

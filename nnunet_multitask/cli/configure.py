@@ -1,0 +1,122 @@
+"""Write plans under a new name: another network width, patch, batch, schedule or classification branch.
+
+The new plans share the preprocessed data of the old ones, and serve the multi-task trainer and its baseline alike.
+Sizes are changed in one configuration; the schedule counts for all.
+
+  nnunet-multitask configure 200 --from nnUNetPlans --name small --features 8,16,32,64 --patch-size 16,96,96 \\
+      --batch-size 4 --epochs 10 --iterations 50 --optimizer adamw
+  nnunet-multitask configure 200 --name heavier --set classification_weight=1 --set pooling=attention
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from nnunet_multitask.cli._nnunet import preprocessed_plans
+from nnunet_multitask.errors import InputError
+
+HELP = "write plans with another size, schedule or branch"
+
+# options that are settings of ScheduleConfig by the same name
+_SCHEDULE = (
+    "epochs",
+    "iterations",
+    "val_iterations",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "decay",
+    "foreground_oversampling",
+    "seed",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments; what is not given stays as it is."""
+    parser.add_argument("dataset", help="dataset, by name or id; it must be preprocessed")
+    parser.add_argument(
+        "--from", dest="source", default="nnUNetPlans", help="plans to start from (default: nnUNetPlans)"
+    )
+    parser.add_argument("--name", required=True, help="name of the new plans, for -p")
+    parser.add_argument("--configuration", default="3d_fullres", help="what to change (default: 3d_fullres)")
+    size = parser.add_argument_group("size")
+    size.add_argument("--features", type=_numbers, metavar="8,16,32,64", help="channels of each encoder stage")
+    size.add_argument("--patch-size", type=_numbers, metavar="16,96,96", help="voxels along each axis of the plans")
+    size.add_argument("--batch-size", type=int, help="patches in a batch")
+    schedule = parser.add_argument_group("schedule, on top of the trainer's own")
+    schedule.add_argument("--epochs", type=int, help="number of epochs")
+    schedule.add_argument("--iterations", type=int, help="training batches in an epoch")
+    schedule.add_argument("--val-iterations", type=int, help="validation batches in an epoch")
+    schedule.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), help="optimizer")
+    schedule.add_argument("--learning-rate", type=float, help="initial learning rate")
+    schedule.add_argument("--weight-decay", type=float, help="weight decay")
+    schedule.add_argument("--decay", choices=("poly", "cosine"), help="course of the learning rate")
+    schedule.add_argument("--foreground-oversampling", type=float, help="share of patches centred on foreground")
+    schedule.add_argument("--mirroring", choices=("on", "off"), help="mirroring in training and at test time")
+    schedule.add_argument("--seed", type=int, help="seed of the initialisation")
+    branch = parser.add_argument_group("classification branch")
+    branch.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of MultiTaskConfig; repeatable"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace plans of that name")
+    parser.add_argument("--json", action="store_true", help="print path and settings as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the plans and print what differs from the defaults."""
+    import json
+
+    from nnunet_multitask.config import MultiTaskConfig, parse_value
+    from nnunet_multitask.files import write_json
+    from nnunet_multitask.workflows.configure import derive_plans
+
+    folder, plans = preprocessed_plans(args.dataset, args.source)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", args.name) or "__" in args.name:
+        raise InputError("bad-name", "--name", f"expected letters, digits, - and single _, got {args.name!r}", "rename")
+    path = folder / f"{args.name}.json"
+    if path.exists() and not args.overwrite:
+        raise InputError("exists", path, "expected a new name, got one that is taken", "choose another or --overwrite")
+    config = {}
+    for assignment in args.set:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise InputError("bad-setting", f"--set {assignment}", "expected NAME=VALUE, got no =", "write NAME=VALUE")
+        config[name] = parse_value(MultiTaskConfig(), name, value)
+    schedule = {name: getattr(args, name) for name in _SCHEDULE if getattr(args, name) is not None}
+    if args.mirroring is not None:
+        schedule["mirroring"] = args.mirroring == "on"
+    new = derive_plans(
+        plans,
+        args.name,
+        args.configuration,
+        features=args.features,
+        patch_size=args.patch_size,
+        batch_size=args.batch_size,
+        config=config,
+        schedule=schedule,
+    )
+    write_json(path, new)
+    changed = new["configurations"][args.configuration]
+    summary = {
+        "plans": str(path),
+        "configuration": args.configuration,
+        "features": changed["architecture"]["arch_kwargs"]["features_per_stage"],
+        "patch_size": changed["patch_size"],
+        "batch_size": changed["batch_size"],
+        "config": new["multitask"]["config"],
+        "schedule": new["multitask"]["schedule"],
+    }
+    if args.json:
+        print(json.dumps(summary))
+    else:
+        for name, value in summary.items():
+            print(f"{name}: {value}")
+    return 0
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in re.split(r"[,x]", text)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected whole numbers separated by commas, got {text!r}") from error

@@ -1,0 +1,117 @@
+"""Predict masks and classes of new cases in one pass.
+
+Takes the arguments of nnUNetv2_predict, and -m of nnUNetv2_predict_from_modelfolder. Writes the masks as that command
+does, and beside them classification.json and classification.csv: probabilities and decision of each target, and
+volume and number of components of each label.
+
+  nnunet-multitask predict -i imagesTs -o predictions -d 200 -c 3d_fullres -tr nnUNetTrainerMultiTask
+  nnunet-multitask predict -i imagesTs -o predictions -m MODEL_FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunet_multitask.cli._nnunet import add_device, prepare_device
+from nnunet_multitask.errors import InputError
+
+HELP = "predict masks and classes in one pass"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of nnUNetv2_predict."""
+    parser.add_argument("-i", required=True, metavar="DIR", help="images, named CASE_0000.nii.gz and so on")
+    parser.add_argument("-o", required=True, metavar="DIR", help="where masks and classification are written")
+    parser.add_argument("-m", metavar="DIR", help="folder of the trained model, instead of -d -p -tr -c")
+    parser.add_argument("-d", metavar="DATASET", help="dataset that the model was trained on, by name or id")
+    parser.add_argument("-p", default="nnUNetPlans", help="name of the plans (default: nnUNetPlans)")
+    parser.add_argument("-tr", default="nnUNetTrainerMultiTask", help="trainer (default: nnUNetTrainerMultiTask)")
+    parser.add_argument("-c", metavar="CONFIGURATION", help="configuration: 2d, 3d_fullres, ...")
+    parser.add_argument("-f", nargs="+", metavar="FOLD", help="folds to average over (default: all that are finished)")
+    parser.add_argument("-step_size", type=float, default=0.5, help="step between tiles, in tiles (default: 0.5)")
+    parser.add_argument("--disable_tta", action="store_true", help="no mirroring at test time: faster, less accurate")
+    parser.add_argument("--verbose", action="store_true", help="say more while running")
+    parser.add_argument("--save_probabilities", action="store_true", help="keep the segmentation's probabilities")
+    parser.add_argument(
+        "--continue_prediction", "--c", action="store_true", help="leave out cases that have mask and classification"
+    )
+    parser.add_argument(
+        "-chk", default="checkpoint_final.pth", help="name of the checkpoint (default: checkpoint_final.pth)"
+    )
+    parser.add_argument("-npp", type=int, default=3, help="processes that preprocess (default: 3)")
+    parser.add_argument("-nps", type=int, default=3, help="processes that write masks (default: 3)")
+    parser.add_argument("-prev_stage_predictions", metavar="DIR", help="masks of the previous stage of a cascade")
+    parser.add_argument("-num_parts", type=int, default=1, help="commands that share the work (default: 1)")
+    parser.add_argument("-part_id", type=int, default=0, help="which of them this is, from 0 (default: 0)")
+    parser.add_argument("--not_on_device", action="store_true", help="keep results in main memory: for large images")
+    parser.add_argument("--disable_progress_bar", action="store_true", help="no progress bar")
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict as nnUNetv2_predict does, after checks that name what is missing."""
+    folder = _model_folder(args)
+    if not Path(args.i).is_dir():
+        raise InputError("missing-folder", args.i, "expected a folder of images, got none", "correct -i")
+    if not 0 <= args.part_id < args.num_parts:
+        raise InputError(
+            "bad-part", "-part_id", f"expected 0 to {args.num_parts - 1}, got {args.part_id}", "correct it"
+        )
+    folds = None if args.f is None else [fold if fold == "all" else _fold(fold) for fold in args.f]
+
+    from nnunet_multitask.inference.model import check_model_folder, finished_folds
+
+    check_model_folder(folder, folds or finished_folds(folder, args.chk), args.chk)
+    device = prepare_device(args.device)
+
+    from nnunet_multitask.inference.predictor import MultiTaskPredictor
+
+    predictor = MultiTaskPredictor(
+        tile_step_size=args.step_size,
+        use_gaussian=True,
+        use_mirroring=not args.disable_tta,
+        perform_everything_on_device=not args.not_on_device,
+        device=device,
+        verbose=args.verbose,
+        verbose_preprocessing=args.verbose,
+        allow_tqdm=not args.disable_progress_bar,
+    )
+    predictor.initialize_from_trained_model_folder(folder, folds, args.chk)
+    options = {
+        "save_probabilities": args.save_probabilities,
+        "overwrite": not args.continue_prediction,
+        "folder_with_segs_from_prev_stage": args.prev_stage_predictions,
+    }
+    if args.npp == 0 and args.nps == 0:
+        predictor.predict_from_files_sequential(args.i, args.o, **options)
+    else:
+        predictor.predict_from_files(
+            args.i,
+            args.o,
+            num_processes_preprocessing=args.npp,
+            num_processes_segmentation_export=args.nps,
+            num_parts=args.num_parts,
+            part_id=args.part_id,
+            **options,
+        )
+    return 0
+
+
+def _model_folder(args: argparse.Namespace) -> Path:
+    """Return the folder that ``-m`` names, or ``-d -tr -p -c`` together."""
+    if args.m:
+        return Path(args.m)
+    if not args.d or not args.c:
+        raise InputError("missing-model", "arguments", "expected -m, or -d and -c, got neither", "name the model")
+
+    from nnunet_multitask.files import find_dataset, required_folder
+
+    dataset = find_dataset(required_folder("nnUNet_results"), args.d)
+    return dataset / f"{args.tr}__{args.p}__{args.c}"
+
+
+def _fold(text: str) -> int:
+    if not text.isdigit():
+        raise InputError("bad-fold", "-f", f"expected numbers or 'all', got {text!r}", "name trained folds")
+    return int(text)

@@ -1,0 +1,67 @@
+"""Train a model. Takes the arguments of nnUNetv2_train and finds the trainers of this package by itself.
+
+  nnunet-multitask train 200 3d_fullres 0 -tr nnUNetTrainerMultiTask -p nnUNetPlans -device cuda
+  nnunet-multitask train 200 3d_fullres 0 --c        continue after an interruption
+
+The stock command does the same once nnUNet_extTrainer is set: eval "$(nnunet-multitask env)".
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from nnunet_multitask.cli._nnunet import add_device, check_configuration, prepare_device, preprocessed_plans
+from nnunet_multitask.errors import InputError
+
+HELP = "train a multi-task model or its baseline"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of nnUNetv2_train."""
+    parser.add_argument("dataset_name_or_id", help="dataset, by name or id")
+    parser.add_argument("configuration", help="configuration of the plans: 2d, 3d_fullres, ...")
+    parser.add_argument("fold", help="fold of the cross-validation, 0 to 4, or all")
+    parser.add_argument("-tr", default="nnUNetTrainerMultiTask", help="trainer (default: nnUNetTrainerMultiTask)")
+    parser.add_argument("-p", default="nnUNetPlans", help="name of the plans (default: nnUNetPlans)")
+    parser.add_argument("-pretrained_weights", metavar="FILE", help="checkpoint to start from")
+    parser.add_argument("-num_gpus", type=int, default=1, help="number of GPUs (default: 1)")
+    parser.add_argument("--npz", action="store_true", help="keep the probabilities of the final validation as npz")
+    parser.add_argument("--c", action="store_true", help="continue from the latest checkpoint")
+    parser.add_argument("--val", action="store_true", help="run the final validation only")
+    parser.add_argument("--val_best", action="store_true", help="validate checkpoint_best instead of checkpoint_final")
+    parser.add_argument("--disable_checkpointing", action="store_true", help="write no checkpoints")
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as nnUNetv2_train does, after checks that name what is missing."""
+    from nnunet_multitask import environment
+    from nnunet_multitask.files import required_folder
+
+    if args.c and args.val:
+        raise InputError("contradiction", "--c --val", "expected one of the two, got both", "drop one")
+    if args.fold != "all" and not args.fold.isdigit():
+        raise InputError("bad-fold", "fold", f"expected a number or 'all', got {args.fold!r}", "name a fold")
+    required_folder("nnUNet_results")
+    folder, plans = preprocessed_plans(args.dataset_name_or_id, args.p)
+    check_configuration(plans, args.configuration)
+    environment.activate()
+
+    from nnunetv2.run.run_training import run_training
+
+    run_training(
+        folder.name,
+        args.configuration,
+        args.fold,
+        args.tr,
+        args.p,
+        args.pretrained_weights,
+        args.num_gpus,
+        args.npz,
+        args.c,
+        args.val,
+        args.disable_checkpointing,
+        args.val_best,
+        device=prepare_device(args.device),
+    )
+    return 0

@@ -1,0 +1,92 @@
+"""``nnunet-multitask compare`` from end to end on tiny images, in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from nnunet_multitask.cli.compare import named_folders
+from nnunet_multitask.cli.main import main
+from nnunet_multitask.errors import InputError
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Two cases: labelsTs/, imagesTs/, stock/ (a voxel off), better/ (perfect) and dataset.json."""
+    affine = np.diag([2, 2, 5, 1])
+    for index, case_id in enumerate(("a", "b")):
+        mask = np.zeros((16, 16, 4), dtype=np.uint8)
+        mask[4:8, 4:8, 1 : 3 + index] = 1
+        arrays = {"labelsTs": mask, "better": mask, "stock": np.roll(mask, 1, axis=0), "imagesTs": mask * 60}
+        for folder, array in arrays.items():
+            (tmp_path / folder).mkdir(exist_ok=True)
+            name = f"{case_id}_0000" if folder == "imagesTs" else case_id
+            nibabel.save(nibabel.Nifti1Image(array, affine), tmp_path / folder / f"{name}.nii.gz")
+    dataset = {"labels": {"background": 0, "bleeding": 1}, "channel_names": {"0": "MR"}}
+    (tmp_path / "dataset.json").write_text(json.dumps(dataset))
+    return tmp_path
+
+
+def compare(folders: Path, *options: str, baseline: str = "", model: str = "better=") -> int:
+    return main(
+        [
+            "compare",
+            *("--reference", str(folders / "labelsTs")),
+            *("--baseline", f"{baseline}{folders / 'stock'}"),
+            *("--model", f"{model}{folders / 'better'}"),
+            *("--output", str(folders / "out")),
+            *("--num-workers", "1"),
+            *options,
+        ]
+    )
+
+
+def test_report_tables_and_text(
+    folders: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/nnunet-multitask", "compare", "--images", "images & masks"])
+    assert compare(folders, "--images", str(folders / "imagesTs")) == 0
+    out = capsys.readouterr().out
+    assert "stock    0.750      2.00        baseline" in out
+    assert "better   1.000      0.00          0.2500" in out
+    assert f"report: {folders / 'out' / 'report.html'}" in out
+    html = (folders / "out" / "report.html").read_text()
+    assert "Grey values from the 1st to the 99th percentile" in html
+    document = json.loads((folders / "out" / "comparison.json").read_text())
+    assert document["command"] == "nnunet-multitask compare --images 'images & masks'"
+    assert (folders / "out" / "cases.csv").read_text().count("\n") == 1 + 2 * 2 * 2
+
+
+def test_json(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(folders, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["baseline"] == "stock"
+    assert answer["summary"]["better"]["segmentation"]["foreground"]["dsc"]["penalised"]["mean"] == 1.0
+    assert answer["comparisons"]["better"]["foreground"]["dsc"]["wins"] == 2
+
+
+def test_different_case_sets_leave_no_output(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders / "better" / "b.nii.gz").unlink()
+    assert compare(folders) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"ERROR [different-case-sets] {folders / 'better'}: ")
+    assert "1 are absent: b" in err
+    assert not (folders / "out").exists()
+
+
+def test_two_models_of_one_name_are_refused(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(folders, baseline="x=", model="x=") == 1
+    assert "ERROR [duplicate-model]" in capsys.readouterr().err
+
+
+def test_names_come_from_the_argument_or_the_folder() -> None:
+    assert named_folders("runs/base", ["ours=runs/a", "runs/b/"]) == (
+        "base",
+        {"base": Path("runs/base"), "ours": Path("runs/a"), "b": Path("runs/b")},
+    )
+    with pytest.raises(InputError, match=r"\[duplicate-model\] b/x: expected another name than x, .* --model NAME=b/x"):
+        named_folders("a/x", ["b/x"])

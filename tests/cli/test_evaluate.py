@@ -1,0 +1,100 @@
+"""``nnunet-multitask evaluate`` from end to end on tiny masks, in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from nnunet_multitask.cli.main import main
+from nnunet_multitask.files import check_schema
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Two cases: labelsTs/, prediction/ with classification.json, dataset.json, class_labels.json."""
+    for index, case_id in enumerate(("a", "b")):
+        mask = np.zeros((6, 6, 4), dtype=np.uint8)
+        mask[1:3, 1:3, 1 : 3 + index] = 1
+        for folder in ("labelsTs", "prediction"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(mask, np.diag([1, 1, 5, 1])), tmp_path / folder / f"{case_id}.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "bleeding": 1}}))
+    targets = {"kind": {"type": "binary", "classes": ["none", "fresh"]}}
+    cases = {case_id: {"labels": {"kind": label}} for case_id, label in (("a", "none"), ("b", "fresh"))}
+    sidecar = {"version": 1, "targets": targets, "cases": cases}
+    (tmp_path / "class_labels.json").write_text(json.dumps(sidecar))
+    predicted = {
+        case_id: {"targets": {"kind": {"probabilities": {"none": 1 - p, "fresh": p}, "decision": decision}}}
+        for case_id, p, decision in (("a", 0.25, "none"), ("b", 0.75, "fresh"))
+    }
+    document = {"version": 1, "targets": targets, "cases": predicted}
+    (tmp_path / "prediction" / "classification.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+def evaluate(folders: Path, *options: str) -> int:
+    return main(
+        [
+            "evaluate",
+            *("--reference", str(folders / "labelsTs")),
+            *("--prediction", str(folders / "prediction")),
+            *("--output", str(folders / "out.json")),
+            *("--num-workers", "1"),
+            *options,
+        ]
+    )
+
+
+def test_masks_alone(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(folders) == 0
+    document = json.loads((folders / "out.json").read_text())
+    check_schema(document, "evaluation.json", "out.json")
+    assert document["summary"]["bleeding"]["dsc"]["penalised"]["mean"] == 1.0
+    out = capsys.readouterr().out
+    assert "foreground   1.000      0.00      0.00     2       0               0           0" in out
+    assert f"written: {folders / 'out.json'}" in out
+
+
+def test_masks_and_classes(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classification = str(folders / "prediction" / "classification.json")
+    options = ("--labels", str(folders / "class_labels.json"), "--classification", classification)
+    assert evaluate(folders, *options) == 0
+    assert (
+        "kind: AUC 1.000  balanced accuracy 1.000  F1 1.000  (positive class: fresh; n = 2" in capsys.readouterr().out
+    )
+    assert evaluate(folders, *options, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["output"] == str(folders / "out.json")
+    assert answer["summary"]["foreground"]["status"]["ok"] == 2
+    assert answer["classification"]["kind"]["auc"] == 1.0
+
+
+def test_classes_without_labels_are_refused(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classification = folders / "prediction" / "classification.json"
+    assert evaluate(folders, "--classification", str(classification)) == 1
+    assert f"ERROR [missing-sidecar] {classification}: expected the class labels" in capsys.readouterr().err
+    assert not (folders / "out.json").exists()
+
+
+def test_a_missing_sidecar_and_a_missing_dataset_json_are_refused(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(folders, "--labels", str(folders / "nowhere.json")) == 1
+    assert "ERROR [missing-sidecar]" in capsys.readouterr().err
+    (folders / "dataset.json").rename(folders / "elsewhere.json")
+    assert evaluate(folders) == 1
+    err = capsys.readouterr().err
+    assert "ERROR [missing-dataset-json]" in err
+    assert "Traceback" not in err
+    assert evaluate(folders, "--dataset-json", str(folders / "elsewhere.json")) == 0
+
+
+def test_wrong_usage_exits_with_2(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        evaluate(folders, "--num-workers", "0")
+    assert caught.value.code == 2
+    assert "expected 1 or more, got 0" in capsys.readouterr().err

@@ -1,0 +1,63 @@
+"""``nnunet-multitask split``: what it writes, and what it does not overwrite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nnunet_multitask.cli.main import main
+from nnunet_multitask.files import read_json, write_json
+
+
+@pytest.fixture
+def splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the folds of a dataset of six cases, two of one patient, will be written."""
+    for name in ("nnUNet_raw", "nnUNet_preprocessed"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    folder = tmp_path / "nnUNet_raw" / "Dataset003_Six"
+    (folder / "imagesTr").mkdir(parents=True)
+    cases = {}
+    for index, case in enumerate("abcdef"):
+        (folder / "imagesTr" / f"{case}_0000.nii.gz").touch()
+        cases[case] = {"labels": {"t": "xy"[index % 2]}, "group": "p" if case in "ac" else case}
+    write_json(folder / "dataset.json", {"file_ending": ".nii.gz"})
+    targets = {"t": {"type": "multiclass", "classes": ["x", "y"]}}
+    write_json(folder / "class_labels.json", {"version": 1, "targets": targets, "cases": cases})
+    return tmp_path / "nnUNet_preprocessed" / "Dataset003_Six" / "splits_final.json"
+
+
+def test_writes_folds_with_whole_patients(splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["split", "3", "--folds", "3", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["path"] == str(splits)
+    assert sorted(fold["val"]["cases"] for fold in printed["folds"]) == [1, 2, 3]  # every fold has one case of class y
+    folds = read_json(splits)
+    assert sorted(case for fold in folds for case in fold["val"]) == list("abcdef")
+    assert any({"a", "c"} <= set(fold["val"]) for fold in folds)
+
+
+def test_other_folds_are_kept_unless_told(splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["split", "3", "--folds", "3"]) == 0
+    assert main(["split", "3", "--folds", "3"]) == 0  # the same again
+    before = splits.read_bytes()
+    capsys.readouterr()
+    assert main(["split", "3", "--folds", "2"]) == 1
+    assert "ERROR [already-exists]" in capsys.readouterr().err
+    assert splits.read_bytes() == before
+    assert main(["split", "3", "--folds", "2", "--overwrite"]) == 0
+    assert len(read_json(splits)) == 2
+
+
+def test_impossible_folds(splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["split", "3", "--folds", "6"]) == 1
+    assert "got 6 folds of 5 groups -> use --folds 5 or fewer" in capsys.readouterr().err
+    assert not splits.exists()
+
+
+def test_missing_sidecar(splits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "nnUNet_raw" / "Dataset003_Six" / "class_labels.json").unlink()
+    assert main(["split", "3"]) == 1
+    assert "ERROR [missing-sidecar]" in capsys.readouterr().err
