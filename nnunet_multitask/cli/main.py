@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.DEBUG if args.debug else logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("nnunet_multitask").setLevel(logging.DEBUG if args.debug else logging.INFO)
     try:
         return int(args.run(args) or 0)
     except InputErrors as errors:

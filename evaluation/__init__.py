@@ -1,0 +1,42 @@
+"""Scoring predictions: segmentation, classification, comparison of models, report. Neither torch nor nnunetv2."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnunet_multitask.evaluation.comparison import compare_folders
+    from nnunet_multitask.evaluation.folders import evaluate_folders
+    from nnunet_multitask.evaluation.predictions import read_classification
+    from nnunet_multitask.evaluation.report import write_report
+    from nnunet_multitask.evaluation.segmentation import SegmentationMetrics, segmentation_metrics
+
+__all__ = [
+    "SegmentationMetrics",
+    "compare_folders",
+    "evaluate_folders",
+    "read_classification",
+    "segmentation_metrics",
+    "write_report",
+]
+
+_HOMES = {
+    "SegmentationMetrics": "segmentation",
+    "compare_folders": "comparison",
+    "evaluate_folders": "folders",
+    "read_classification": "predictions",
+    "segmentation_metrics": "segmentation",
+    "write_report": "report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # on first use, so that importing one part does not load scikit-learn and matplotlib
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,104 @@
+"""From the scores of cases to the scores of a model: what happens with missed cases and false alarms is a named policy.
+
+Each metric is summed up twice: over the cases in which reference and prediction both have voxels ("ok"), and over
+these and the failures, which get the worst value there is ("penalised"). A mean over fewer cases than the reader
+expects hides failures: n stands beside every mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from nnunet_multitask.evaluation.segmentation import DISTANCES, Status
+
+EMPTY_POLICY = {
+    "name": "worst-value",
+    "text": "missed (only the reference has voxels) and false_positive (only the prediction has) count with DSC 0, "
+    "IoU 0 and every distance equal to the diagonal of the image in mm. both_empty counts as a true negative and is "
+    "left out of means; in a pair of models of which only one is both_empty, that one counts with DSC 1, distance 0.",
+}
+PENALISED_METRICS = ("dsc", "iou", *DISTANCES)
+OTHER_METRICS = ("sensitivity", "precision", "volume_ml", "volume_error_ml", "relative_volume_difference")
+
+CaseScores = Mapping[str, Mapping[str, Mapping[str, Any]]]  # case id -> region -> metric -> value
+
+
+def summarise(cases: CaseScores, diagonals_mm: Mapping[str, float], region: str) -> dict[str, Any]:
+    """Sum up one region over all cases.
+
+    Args:
+        cases: scores as `SegmentationMetrics.to_json` gives them, by case id and region.
+        diagonals_mm: diagonal of the image by case id.
+        region: which region.
+
+    Returns:
+        {"status": counts, metric: {"ok": statistics, "penalised": statistics}}; metrics that know no worst value
+        (volumes, sensitivity, precision) have "defined", over all cases in which they are defined, in its place.
+    """
+    scores = {case_id: regions[region] for case_id, regions in cases.items()}
+    found = Counter(score["status"] for score in scores.values())
+    summary: dict[str, Any] = {"status": {name: found.get(name, 0) for name in get_args(Status)}}
+    for metric in PENALISED_METRICS + OTHER_METRICS:
+        ok = statistics(score[metric] for score in scores.values() if score["status"] == "ok")
+        if metric in PENALISED_METRICS:
+            values = (penalised(score, metric, diagonals_mm[case_id]) for case_id, score in scores.items())
+            summary[metric] = {"ok": ok, "penalised": statistics(v for v in values if v is not None)}
+        else:
+            defined = (score[metric] for score in scores.values() if score[metric] is not None)
+            summary[metric] = {"ok": ok, "defined": statistics(defined)}
+    return summary
+
+
+def penalised(score: Mapping[str, Any], metric: str, diagonal_mm: float) -> float | None:
+    """Return a case's value of a metric in `PENALISED_METRICS` under the policy; None where it is left out."""
+    if score["status"] == "both_empty":
+        return None
+    if score["status"] == "ok":
+        return float(score[metric])
+    return diagonal_mm if metric in DISTANCES else 0.0
+
+
+def penalised_pairs(
+    model: CaseScores, baseline: CaseScores, diagonals_mm: Mapping[str, float], region: str, metric: str
+) -> dict[str, tuple[float, float]]:
+    """Return (model, baseline) values of the same cases under the policy, by case id.
+
+    Cases that are both_empty for both models are left out; nothing else is.
+    """
+    perfect = 0.0 if metric in DISTANCES else 1.0
+    pairs = {}
+    for case_id, diagonal_mm in diagonals_mm.items():
+        values = [penalised(scores[case_id][region], metric, diagonal_mm) for scores in (model, baseline)]
+        if values != [None, None]:
+            first, second = (perfect if value is None else value for value in values)
+            pairs[case_id] = (first, second)
+    return pairs
+
+
+def statistics(values: Iterable[float]) -> dict[str, Any]:
+    """Return n, mean, sample standard deviation, median, minimum, maximum; null with a reason where n is too small."""
+    array = np.fromiter(values, dtype=np.float64)
+    if not len(array):
+        empty = dict.fromkeys(("mean", "std", "median", "min", "max"))
+        return {"n": 0, **empty, "reason": "no_cases"}
+    result: dict[str, Any] = {
+        "n": len(array),
+        "mean": float(array.mean()),
+        "std": float(array.std(ddof=1)) if len(array) > 1 else None,
+        "median": float(np.median(array)),
+        "min": float(array.min()),
+        "max": float(array.max()),
+    }
+    if len(array) == 1:
+        result["reason"] = "std_needs_2_cases"
+    return result
+
+
+def diagonal(shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> float:
+    """Return the length in mm of the diagonal of an image: no two of its voxels are further apart."""
+    return math.dist((0.0,) * len(shape), [n * s for n, s in zip(shape, spacing_mm, strict=True)])

@@ -1,0 +1,248 @@
+"""Pictures of a few cases: one axial slice with the contours of the reference and of every model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import nibabel
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, withStroke
+from numpy.typing import NDArray
+
+from nnunet_multitask.evaluation.aggregation import penalised_pairs
+from nnunet_multitask.evaluation.figures import DASHES, STYLE, Picture, to_picture
+from nnunet_multitask.evaluation.regions import FOREGROUND
+from nnunet_multitask.files import check_same_geometry, list_image_channels, read_image, read_mask
+
+logger = logging.getLogger(__name__)
+
+BRAIN_WINDOW_HU = (0.0, 80.0)  # level 40, width 80
+# as in the plots, but light enough for a dark picture; the reference is white
+OVERLAY_COLOURS = ("#FF9D2E", "#56B4E9", "#00D9A0", "#F0A6D0")
+REFERENCE_COLOUR = "#FFFFFF"
+ZOOM_MARGIN_MM = 15.0
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A case that is shown, why, and its picture."""
+
+    case_id: str
+    why: str
+    picture: Picture
+
+
+def choose_cases(comparison: Mapping[str, Any], model: str) -> dict[str, str]:
+    """Return the cases worth looking at, and why: worst, median, best DSC, largest gain and loss in foreground DSC.
+
+    Args:
+        comparison: the document of comparison.json.
+        model: the model that is held against the baseline.
+
+    Returns:
+        Reason by case id, at most five; empty where no case has a DSC.
+    """
+    models = comparison["models"]
+    diagonals = {case_id: entry["diagonal_mm"] for case_id, entry in comparison["geometry"].items()}
+    pairs = penalised_pairs(
+        models[model]["segmentation"]["cases"],
+        models[comparison["baseline"]]["segmentation"]["cases"],
+        diagonals,
+        FOREGROUND,
+        "dsc",
+    )
+    if not pairs:
+        return {}
+    dsc = {case_id: pair[0] for case_id, pair in pairs.items()}
+    change = {case_id: pair[0] - pair[1] for case_id, pair in pairs.items()}
+    ranked = sorted(dsc, key=dsc.__getitem__)
+    found = [("worst DSC", ranked[0]), ("median DSC", ranked[len(ranked) // 2]), ("best DSC", ranked[-1])]
+    gain, loss = max(change, key=change.__getitem__), min(change, key=change.__getitem__)
+    if change[gain] > 0:
+        found.append(("largest gain", gain))
+    if change[loss] < 0:
+        found.append(("largest loss", loss))
+    reasons: dict[str, list[str]] = {}
+    for reason, case_id in found:
+        reasons.setdefault(case_id, []).append(reason)
+    return {case_id: ", ".join(why) for case_id, why in reasons.items()}
+
+
+def draw_overlays(comparison: Mapping[str, Any], cases: Mapping[str, str]) -> list[Overlay]:
+    """Draw cases from the files that the comparison names; a case whose image is absent is left out with a warning."""
+    if comparison["images"] is None:
+        return []
+    ending = comparison["file_ending"]
+    images = list_image_channels(comparison["images"], ending)
+    masks = {"reference": Path(comparison["reference"])}
+    masks |= {name: Path(entry["folder"]) for name, entry in _baseline_first(comparison)}
+    overlays = []
+    for case_id, why in cases.items():
+        if case_id not in images:
+            logger.warning("WARN [missing-image] %s: no image of case %s: not shown", comparison["images"], case_id)
+            continue
+        files = {name: folder / f"{case_id}{ending}" for name, folder in masks.items()}
+        present = {name: path for name, path in files.items() if path.is_file()}
+        picture = draw_case(
+            images[case_id][0], present, is_ct=comparison["image_channel"] == "CT", title=case_id, names=list(masks)
+        )
+        overlays.append(Overlay(case_id, why, picture))
+    return overlays
+
+
+def draw_case(image: Path, masks: Mapping[str, Path], *, is_ct: bool, title: str, names: Sequence[str]) -> Picture:
+    """Draw the axial slice of a case in which the models disagree most.
+
+    Args:
+        image: the image file.
+        masks: "reference" and each model's name to its mask file; voxels above 0 are drawn.
+        is_ct: show the brain window (level 40, width 80 HU); otherwise the 1st to 99th percentile of the slice.
+        title: name of the case.
+        names: every name that may be in masks, in the order of the colours.
+
+    Raises:
+        InputError: a file cannot be read, or a mask has another geometry than the image.
+    """
+    volume = read_image(image)
+    grey = to_lps(volume.array, volume.affine)
+    contours = {}
+    for name, path in masks.items():
+        mask = read_mask(path)
+        check_same_geometry(volume, mask)
+        contours[name] = to_lps(mask.array > 0, mask.affine)
+    spacing = to_lps_spacing(volume.affine)
+    k = slice_of_interest(contours, names)
+    window = BRAIN_WINDOW_HU if is_ct else tuple(np.percentile(grey[:, :, k], (1, 99)))
+    with mpl.rc_context(STYLE | {"axes.grid": False}):
+        width, height = grey.shape[0] * spacing[0], grey.shape[1] * spacing[1]
+        figure = Figure(
+            figsize=(6.4, float(np.clip(0.5 + 3.1 * height / width, 2.5, 4.6))), facecolor="black", layout="constrained"
+        )
+        whole, near = figure.subplots(1, 2)
+        box = _zoom_box([mask[:, :, k] for mask in contours.values()], grey.shape[:2], spacing)
+        for axes in (whole, near):
+            _draw_slice(axes, grey[:, :, k], window, spacing)
+        whole.add_patch(
+            mpl.patches.Rectangle(
+                (box[0].start - 0.5, box[1].start - 0.5),
+                box[0].stop - box[0].start,
+                box[1].stop - box[1].start,
+                fill=False,
+                edgecolor="#c9d3dc",
+                linewidth=0.8,
+            )
+        )
+        handles = []
+        for index, name in enumerate(names):
+            if name not in contours:
+                continue
+            colour, dash = _line(index)
+            _draw_contour(near, contours[name][:, :, k], colour, dash)
+            handles.append(Line2D([], [], color=colour, linestyle=dash, linewidth=1.8, label=name))
+        near.set_xlim(box[0].start - 0.5, box[0].stop - 0.5)
+        near.set_ylim(box[1].stop - 0.5, box[1].start - 0.5)
+        for side, x, align in (("R", 0.02, "left"), ("L", 0.98, "right")):
+            letter = whole.text(x, 0.5, side, transform=whole.transAxes, color="white", ha=align, va="center")
+            letter.set_path_effects([withStroke(linewidth=2, foreground="black"), Normal()])
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=len(handles),
+            frameon=False,
+            labelcolor="white",
+            fontsize=10,
+        )
+    shown = ", ".join(contours)
+    alt = f"Case {title}, axial slice {k + 1} of {grey.shape[2]} from below, with the contours of {shown}."
+    return to_picture(figure, alt)
+
+
+def to_lps(array: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
+    """Turn (Z, Y, X) into (left, posterior, superior) order.
+
+    Drawn transposed, the nose is up and the patient's right is on the left of the picture, as radiologists look at it.
+    Oblique axes go to the nearest direction; nothing is resampled.
+    """
+    turn = _lps_orientation(affine)
+    return np.asarray(nibabel.orientations.apply_orientation(array.transpose(2, 1, 0), turn))
+
+
+def to_lps_spacing(affine: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the voxel size in mm along the axes of `to_lps`."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    result = np.empty(3)
+    result[_lps_orientation(affine)[:, 0].astype(int)] = spacing
+    return (float(result[0]), float(result[1]), float(result[2]))
+
+
+def slice_of_interest(contours: Mapping[str, NDArray[np.bool_]], names: Sequence[str]) -> int:
+    """Return the index along the last axis where the models disagree most.
+
+    Where they agree everywhere, it is the slice with most errors, then the one with most reference; else the middle.
+    """
+    reference = contours["reference"]
+    models = [contours[name] for name in names if name != "reference" and name in contours]
+    between_models = [model ^ models[0] for model in models[1:]]
+    errors = [model ^ reference for model in models]
+    for masks in (between_models, errors, [reference]):
+        per_slice = sum((np.count_nonzero(mask, axis=(0, 1)) for mask in masks), np.zeros(reference.shape[2], int))
+        if per_slice.any():
+            return int(per_slice.argmax())
+    return int(reference.shape[2] // 2)
+
+
+def _lps_orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    here = nibabel.orientations.io_orientation(affine)
+    return np.asarray(nibabel.orientations.ornt_transform(here, nibabel.orientations.axcodes2ornt(("L", "P", "S"))))
+
+
+def _baseline_first(comparison: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(comparison["models"].items(), key=lambda item: item[0] != comparison["baseline"])
+
+
+def _line(index: int) -> tuple[str, Any]:
+    if index == 0:
+        return REFERENCE_COLOUR, "-"
+    return OVERLAY_COLOURS[(index - 1) % len(OVERLAY_COLOURS)], DASHES[(index - 1) % len(DASHES)]
+
+
+def _draw_slice(axes: Axes, grey: NDArray[Any], window: tuple[float, ...], spacing: tuple[float, ...]) -> None:
+    axes.imshow(
+        grey.T, cmap="gray", vmin=window[0], vmax=window[1], aspect=spacing[1] / spacing[0], interpolation="bilinear"
+    )
+    axes.set_axis_off()
+
+
+def _draw_contour(axes: Axes, mask: NDArray[np.bool_], colour: str, dash: Any) -> None:
+    if mask.any():
+        drawn = axes.contour(mask.T, levels=[0.5], colors=[colour], linestyles=[dash], linewidths=1.5)
+        drawn.set_path_effects([withStroke(linewidth=2.6, foreground="black"), Normal()])
+
+
+def _zoom_box(
+    masks: Sequence[NDArray[np.bool_]], shape: tuple[int, ...], spacing: tuple[float, ...]
+) -> tuple[slice, slice]:
+    """Return the square, in mm, around all masks of a slice with a margin; the whole slice where they are empty."""
+    union = np.logical_or.reduce(list(masks))
+    if not union.any():
+        return slice(0, shape[0]), slice(0, shape[1])
+    spans = []
+    for axis in (0, 1):
+        occupied = np.flatnonzero(union.any(axis=1 - axis))
+        spans.append((occupied[0] * spacing[axis], (occupied[-1] + 1) * spacing[axis]))
+    half = max(high - low for low, high in spans) / 2 + ZOOM_MARGIN_MM
+    slices = []
+    for axis, (low, high) in enumerate(spans):
+        centre = (low + high) / 2
+        start = int(np.clip((centre - half) / spacing[axis], 0, shape[axis]))
+        stop = int(np.clip(np.ceil((centre + half) / spacing[axis]), 0, shape[axis]))
+        slices.append(slice(start, stop))
+    return slices[0], slices[1]

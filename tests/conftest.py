@@ -1,0 +1,90 @@
+"""A tiny preprocessed dataset, made once with the commands that a user types, for every test that trains or predicts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nnunet_multitask import environment
+
+VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+
+
+@dataclass(frozen=True)
+class MicroDataset:
+    """Eight phantom scans as dataset 901: six to train on, two to test, plans ``nnUNetPlans`` and ``micro``."""
+
+    folder: Path
+    variables: Mapping[str, str]
+    name: str = "Dataset901_Micro"
+
+    @property
+    def raw(self) -> Path:
+        return self.folder / "nnUNet_raw" / self.name
+
+    @property
+    def preprocessed(self) -> Path:
+        return self.folder / "nnUNet_preprocessed" / self.name
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "nnUNet_results" / self.name
+
+    def run(self, *command: str, status: int = 0, **variables: str) -> str:
+        """Run an installed command and return what it printed."""
+        program = Path(sys.executable).with_name(command[0])
+        done = subprocess.run(
+            [program, *command[1:]],
+            env={**os.environ, **self.variables, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, f"{command} ended with {done.returncode}:\n{done.stdout[-6000:]}"
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> MicroDataset:
+    folder = tmp_path_factory.mktemp("micro")
+    variables = {name: str(folder / name) for name in VARIABLES}
+    for path in variables.values():
+        Path(path).mkdir()
+    variables |= {
+        environment.VARIABLE: environment.ext_trainer_value(os.environ.get(environment.VARIABLE)),
+        "nnUNet_n_proc_DA": "0",
+        "nnUNet_def_n_proc": "1",
+        "OMP_WAIT_POLICY": "passive",
+    }
+    dataset = MicroDataset(folder, variables)
+    source = str(folder / "source")
+    dataset.run("nnunet-multitask", *"convert phantom --train 4 --val 2 --test 2 --output".split(), source)
+    dataset.run(
+        "nnunet-multitask", *"convert hemseg200 --dataset-id 901 --dataset-name Micro --input".split(), source
+    )
+    dataset.run("nnunet-multitask", "verify", "901")
+    dataset.run("nnUNetv2_plan_and_preprocess", *"-d 901 -c 3d_fullres 2d -np 1 1".split(), nnUNet_n_proc_DA="1")
+    dataset.run("nnunet-multitask", *"split 901 --folds 2".split())
+    sizes = "--features 4,8,8 --batch-size 2 --epochs 2 --iterations 2 --val-iterations 2 --name micro".split()
+    dataset.run("nnunet-multitask", "configure", "901", *sizes, "--patch-size", "8,64,64")
+    dataset.run(
+        "nnunet-multitask", "configure", "901", "--from", "micro", "--name", "micro2d", "--configuration", "2d",
+        "--features", "4,8,8", "--batch-size", "4", "--patch-size", "64,64",
+    )  # fmt: skip
+    return dataset
+
+
+@pytest.fixture
+def micro_env(micro: MicroDataset, monkeypatch: pytest.MonkeyPatch) -> MicroDataset:
+    """The micro dataset, with its variables set in this process."""
+    for name, value in micro.variables.items():
+        monkeypatch.setenv(name, value)
+    return micro

@@ -1,0 +1,96 @@
+"""Comparing folders: differences and tests by hand, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.evaluation.comparison import compare_folders
+from nnunet_multitask.labels import read_sidecar
+
+LABELS = {"background": 0, "IPH": 1, "IVH": 2}
+
+
+def compare(cohort: Path, *names: str, **options: Any) -> dict[str, Any]:
+    models = {name: cohort / name for name in names or ("baseline", "model")}
+    return compare_folders(cohort / "labels", models, "baseline", labels=LABELS, **options)
+
+
+def test_differences_by_hand(cohort: Path) -> None:
+    document = compare(cohort, sidecar=read_sidecar(cohort / "class_labels.json"))
+    json.dumps(document, allow_nan=False)
+    dsc = document["comparisons"]["model"]["IPH"]["dsc"]
+    # rows of 5, 6 and 7 voxels shifted by one
+    expected = [4 / 5, 5 / 6, 6 / 7]
+    assert dsc["baseline_mean"] == pytest.approx(sum(expected) / 3)
+    assert dsc["model_mean"] == 1.0
+    assert dsc["mean_difference"] == pytest.approx(1 - sum(expected) / 3)
+    assert (dsc["n"], dsc["wins"], dsc["ties"], dsc["losses"]) == (3, 3, 0, 0)
+    assert dsc["wilcoxon"]["p"] == pytest.approx(0.25)
+    hd = document["comparisons"]["model"]["foreground"]["hd"]
+    assert (hd["mean_difference"], hd["wins"], hd["higher_is_better"]) == (-2.0, 3, False)
+    assert hd["paired_t"] == {"statistic": None, "p": None, "n": 3, "reason": "all_differences_equal"}
+    assert document["models"]["model"]["classification"]["subtype"]["auc"] == 1.0
+    assert document["models"]["baseline"]["classification"] == {}
+    assert document["models"]["model"]["model"] == {"trainer": "T"}
+    assert document["patients"] == 3
+    assert document["image_channel"] == "CT"
+
+
+def test_a_missed_case_stays_in_the_paired_test(cohort: Path) -> None:
+    for model in ("baseline", "model"):
+        (cohort / model / "c2.nii.gz").unlink()
+    document = compare(cohort)
+    dsc = document["comparisons"]["model"]["foreground"]["dsc"]
+    assert (dsc["n"], dsc["ties"]) == (3, 1)
+    assert document["models"]["model"]["segmentation"]["summary"]["foreground"]["dsc"]["penalised"]["min"] == 0.0
+    assert document["comparisons"]["model"]["foreground"]["hd95"]["n"] == 3
+
+
+def test_a_model_against_itself_has_no_p(cohort: Path) -> None:
+    shutil.copytree(cohort / "baseline", cohort / "twin")
+    dsc = compare(cohort, "baseline", "twin")["comparisons"]["twin"]["foreground"]["dsc"]
+    assert (dsc["mean_difference"], dsc["ties"]) == (0.0, 3)
+    assert dsc["paired_t"]["reason"] == dsc["wilcoxon"]["reason"] == "all_differences_zero"
+
+
+def test_one_case_has_no_p(cohort: Path) -> None:
+    for folder in ("labels", "baseline", "model"):
+        for name in ("c2", "c3"):
+            (cohort / folder / f"{name}.nii.gz").unlink()
+    dsc = compare(cohort)["comparisons"]["model"]["foreground"]["dsc"]
+    assert dsc["wilcoxon"] == {"statistic": None, "p": None, "n": 1, "reason": "n_below_2"}
+
+
+def test_several_models(cohort: Path) -> None:
+    shutil.copytree(cohort / "model", cohort / "other")
+    document = compare(cohort, "baseline", "model", "other", model_metadata={"baseline": {"trainer": "B"}})
+    assert list(document["comparisons"]) == ["model", "other"]
+    assert document["comparisons"]["model"] == document["comparisons"]["other"]
+    assert document["models"]["baseline"]["model"] == {"trainer": "B"}
+
+
+def test_different_case_sets_are_refused_with_the_cases(cohort: Path) -> None:
+    (cohort / "model" / "c2.nii.gz").unlink()
+    with pytest.raises(
+        InputErrors, match=r"\[different-case-sets\] .*model: .* 3 cases .*, 1 are absent: c2 -> predict"
+    ):
+        compare(cohort)
+
+
+def test_unknown_baseline_a_single_model_and_absent_images_are_refused(cohort: Path) -> None:
+    with pytest.raises(InputError, match=r"\[unknown-baseline\].*expected one of model, twin, got baseline"):
+        compare(cohort, "model", "twin")
+    with pytest.raises(InputError, match=r"\[one-model\]"):
+        compare(cohort, "baseline")
+    with pytest.raises(InputError, match=r"\[missing-folder\] .*nowhere"):
+        compare(cohort, images_dir=cohort / "nowhere")
+
+
+def test_the_same_inputs_give_the_same_bytes(cohort: Path) -> None:
+    assert json.dumps(compare(cohort)) == json.dumps(compare(cohort))

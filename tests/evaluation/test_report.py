@@ -1,0 +1,187 @@
+"""The report: every branch renders, nothing is fetched, text stays text, tables are strict."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnunet_multitask.evaluation.comparison import compare_folders
+from nnunet_multitask.evaluation.report import render_report, write_report
+from nnunet_multitask.labels import read_sidecar
+
+LABELS = {"background": 0, "IPH": 1, "IVH": 2}
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects tags, checks that they close in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def compare(cohort: Path, models: dict[str, str] | None = None, **options: Any) -> dict[str, Any]:
+    folders = {name: cohort / folder for name, folder in (models or {"base": "baseline", "multi": "model"}).items()}
+    options = {
+        "labels": LABELS,
+        "sidecar": read_sidecar(cohort / "class_labels.json"),
+        "images_dir": cohort / "images",
+        **options,
+    }
+    return compare_folders(cohort / "labels", folders, next(iter(folders)), **options)
+
+
+@pytest.fixture
+def html(cohort: Path) -> str:
+    return render_report(compare(cohort, command="nnunet-multitask compare"))
+
+
+def test_the_page_needs_nothing_from_outside(html: str) -> None:
+    page = Page(html)
+    assert not page.all("script")
+    assert not page.all("link")
+    assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
+    assert all((anchor["href"] or "").startswith("#") for anchor in page.all("a"))
+    assert not re.search(r"url\(|@import|https?://", html)
+
+
+def test_pictures_have_words_and_headers_a_scope(html: str) -> None:
+    page = Page(html)
+    # DSC, ROC, confusion matrix and at least one case
+    assert len(page.all("img")) >= 4
+    assert all(len(image["alt"] or "") > 20 for image in page.all("img"))
+    assert page.all("th")
+    assert all(header.get("scope") in ("col", "row", "colgroup", "rowgroup") for header in page.all("th"))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {anchor["href"][1:] for anchor in page.all("a")} <= set(ids)
+
+
+def test_every_part_is_there(html: str) -> None:
+    for title in ("Result", "What was compared", "Case flow", "Segmentation", "Classification", "Cases in pictures"):
+        assert f">{title}</h2>" in html
+    for text in ("HD95, directed", "Balanced accuracy", "does not classify", "worst-value", "Limits", "Brain window"):
+        assert text in html
+    for case_id in ("c1", "c2", "c3"):
+        assert f'<th scope="row">{case_id}</th>' in html
+
+
+def test_text_from_files_stays_text(cohort: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    document = json.loads(json.dumps(compare(cohort)).replace('"c1"', json.dumps(evil)).replace('"multi"', '"<b>&m"'))
+    document["images"] = None  # no file of that name
+    html = render_report(document)
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<b>&m" not in html
+    Page(html)
+
+
+def test_files_beside_the_page_are_strict_and_complete(cohort: Path, tmp_path: Path) -> None:
+    document = compare(cohort)
+    path = write_report(document, tmp_path / "out")
+    assert path == tmp_path / "out" / "report.html"
+    assert sorted(file.name for file in path.parent.iterdir()) == ["cases.csv", "comparison.json", "report.html"]
+    assert json.loads((path.parent / "comparison.json").read_text()) == document
+    with (path.parent / "cases.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 3 * 2  # cases, regions, models
+    first = next(row for row in rows if (row["case"], row["region"], row["model"]) == ("c1", "IPH", "base"))
+    assert float(first["dsc"]) == document["models"]["base"]["segmentation"]["cases"]["c1"]["IPH"]["dsc"]
+    assert (first["status"], first["subtype_decision"]) == ("ok", "")
+    multi = next(row for row in rows if (row["case"], row["model"]) == ("c3", "multi"))
+    assert (multi["subtype_reference"], multi["subtype_decision"], multi["subtype_p_IVH"]) == ("IVH", "IPH", "0.4")
+
+
+def test_csv_cells_are_no_formulas(cohort: Path, tmp_path: Path) -> None:
+    document = json.loads(json.dumps(compare(cohort, images_dir=None)).replace('"c1"', '"=cmd()"'))
+    write_report(document, tmp_path / "out")
+    text = (tmp_path / "out" / "cases.csv").read_text()
+    assert "\n'=cmd()," in text
+    assert "\n=cmd()" not in text
+
+
+def test_missed_cases_three_models_a_single_case_and_no_classes(cohort: Path) -> None:
+    shutil.copytree(cohort / "model", cohort / "third")
+    for folder in ("baseline", "model", "third"):
+        (cohort / folder / "c2.nii.gz").unlink()
+    html = render_report(compare(cohort, {"base": "baseline", "multi": "model", "third": "third"}))
+    assert "Missing predictions" in html
+    assert html.count('class="flag">missed') >= 3
+    Page(html)
+    for folder in ("labels", "baseline", "model", "third"):
+        for name in ("c2", "c3"):
+            (cohort / folder / f"{name}.nii.gz").unlink(missing_ok=True)
+    html = render_report(compare(cohort, sidecar=None, images_dir=None))
+    assert "n/a (fewer than 2 cases)" in html
+    assert ">Classification</h2>" not in html
+    Page(html)
+
+
+def test_a_multilabel_target_and_one_of_three_classes(cohort: Path) -> None:
+    sidecar = json.loads((cohort / "class_labels.json").read_text())
+    classification = json.loads((cohort / "model" / "classification.json").read_text())
+    targets = {
+        "findings": {"type": "multilabel", "classes": ["IPH", "IVH"]},
+        "side": {"type": "multiclass", "classes": ["left", "right", "both"]},
+        "blood": {"type": "binary", "classes": ["no", "yes"]},
+    }
+    sidecar["targets"] = classification["targets"] = targets
+    sides = {"c1": "left", "c2": "right", "c3": "both"}
+    for case_id, entry in sidecar["cases"].items():
+        entry["labels"] = {"findings": ["IPH"] if case_id != "c2" else [], "side": sides[case_id], "blood": "yes"}
+    for entry in classification["cases"].values():
+        entry["targets"] = {
+            "findings": {"probabilities": {"IPH": 0.8, "IVH": 0.6}, "decision": ["IPH", "IVH"]},
+            "side": {"probabilities": {"left": 0.5, "right": 0.3, "both": 0.2}, "decision": "left"},
+            "blood": {"probabilities": {"no": 0.1, "yes": 0.9}, "decision": "yes"},
+        }
+    (cohort / "class_labels.json").write_text(json.dumps(sidecar))
+    (cohort / "model" / "classification.json").write_text(json.dumps(classification))
+    html = render_report(compare(cohort))
+    assert 'n/a <span class="sub">(one class only)</span>' in html
+    assert "averaged" not in re.findall(r"<h3>.*?</h3>", html)
+    assert "as the mean over the classes, each against the rest (macro)" in html
+    assert "IPH, IVH wrong" in html
+    Page(html)
+
+
+def test_the_same_comparison_gives_the_same_page(cohort: Path) -> None:
+    document = compare(cohort)
+    assert render_report(document) == render_report(document)
+
+
+def test_ink_has_contrast_enough() -> None:
+    css = (Path(__file__).parents[2] / "evaluation" / "templates" / "style.css").read_text()
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", css))
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for ink in ("ink", "soft", "accent", "good", "bad"):
+        for paper in ("#ffffff", colours["wash"]):
+            assert (luminance(paper) + 0.05) / (luminance(colours[ink]) + 0.05) >= 4.5, (ink, paper)

@@ -1,0 +1,254 @@
+"""The trainers on a micro dataset, in this process."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.run.run_training import get_trainer_from_args
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+
+from nnunet_multitask.config import SHORT_SCHEDULE, ScheduleConfig
+from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.training import trainers
+from nnunet_multitask.training.settings import EpochDecay
+
+CPU = torch.device("cpu")
+
+
+def make_trainer(name, configuration="3d_fullres", plans="micro", fold=0, change=None):
+    trainer = get_trainer_from_args("901", configuration, fold, name, plans, device=CPU)
+    if change is not None:
+        change(trainer)
+    return trainer
+
+
+@pytest.fixture
+def sidecar(micro_env):
+    """The sidecar of the dataset, as a document to change; put back afterwards."""
+    path = micro_env.raw / "class_labels.json"
+    before = path.read_text()
+    yield path
+    path.write_text(before)
+    (micro_env.preprocessed / "class_labels.json").unlink(missing_ok=True)
+
+
+def edit(path, change):
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def test_baseline_differs_only_in_the_branch(micro_env):
+    multitask = make_trainer("nnUNetTrainerMultiTaskShort")
+    baseline = make_trainer("nnUNetTrainerBaselineShort")
+    own = {"my_init_kwargs", "output_folder", "output_folder_base", "log_file", "logger", "plans_manager"}
+    settings = [
+        {k: str(v) for k, v in vars(t).items() if k not in own and not callable(v)} for t in (multitask, baseline)
+    ]
+    for shown in settings:
+        shown.pop("configuration_manager"), shown.pop("label_manager")  # objects: compared by content below
+    assert settings[0] == settings[1]
+    assert multitask.schedule == baseline.schedule
+    assert multitask.configuration_manager.configuration == baseline.configuration_manager.configuration
+    for trainer in (multitask, baseline):
+        trainer.initialize()
+    assert type(multitask.optimizer) is type(baseline.optimizer)
+    for group in ("lr", "weight_decay", "betas"):
+        assert multitask.optimizer.param_groups[0][group] == baseline.optimizer.param_groups[0][group]
+    assert vars(multitask.lr_scheduler)["initial_rates"] == vars(baseline.lr_scheduler)["initial_rates"]
+    assert str(multitask.loss) == str(baseline.loss)
+    assert multitask.do_split() == baseline.do_split()
+    augmentations = [
+        t.configure_rotation_dummyDA_mirroring_and_inital_patch_size() for t in (multitask, baseline)
+    ]
+    assert str(augmentations[0]) == str(augmentations[1])
+    assert multitask.inference_allowed_mirroring_axes is baseline.inference_allowed_mirroring_axes is None
+    shared, weights = baseline.network.state_dict(), multitask.network.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in shared.items())
+    assert {name.split(".")[0] for name in set(weights) - set(shared)} == {"fusion", "heads"}
+
+
+def test_both_trainers_see_the_same_batches(micro_env):
+    batches = []
+    for name in ("nnUNetTrainerMultiTaskShort", "nnUNetTrainerBaselineShort"):
+        trainer = make_trainer(name)
+        trainer.on_train_start()
+        batches.append(next(trainer.dataloader_train))
+    assert list(batches[0]["keys"]) == list(batches[1]["keys"])
+    assert torch.equal(batches[0]["data"], batches[1]["data"])
+
+
+def test_classes_share_their_overrides():
+    short = trainers.nnUNetTrainerMultiTaskShort
+    assert short.default_schedule == trainers.nnUNetTrainerBaselineShort.default_schedule == SHORT_SCHEDULE
+    assert trainers.nnUNetTrainerMultiTask.default_schedule == ScheduleConfig()
+
+
+def train_briefly(trainer):
+    trainer.run_training()
+    trainer.perform_actual_validation()
+    return trainer
+
+
+@pytest.mark.parametrize("deep_supervision", [True, False])
+def test_two_epochs_give_curves_of_both_tasks(micro_env, deep_supervision):
+    def change(trainer):
+        trainer.enable_deep_supervision = deep_supervision
+
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort", change=change)
+    trainer.run_training()
+    log = trainer.logger.local_logger.my_fantastic_logging
+    assert {len(values) for values in log.values()} == {2}
+    assert all(math.isfinite(v) for v in log["train_losses_classification"] + log["val_losses_classification"])
+    assert {"subtype/auc", "subtype/recall/IPH", "subtype/recall/IVH"} <= set(log)
+
+
+def test_two_dimensional_configuration(micro_env):
+    trainer = train_briefly(make_trainer("nnUNetTrainerMultiTaskShort", "2d", "micro2d"))
+    assert math.isfinite(trainer.logger.get_value("train_losses_classification", -1))
+
+
+def test_residual_encoder(micro_env):
+    def change(trainer):
+        architecture = trainer.configuration_manager.configuration["architecture"]
+        kwargs = architecture["arch_kwargs"]
+        architecture["network_class_name"] = architecture["network_class_name"].replace(
+            "PlainConvUNet", "ResidualEncoderUNet"
+        )
+        kwargs["n_blocks_per_stage"] = kwargs.pop("n_conv_per_stage")
+
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort", change=change)
+    trainer.run_training()
+    assert "Residual" in type(trainer.network.encoder).__name__
+
+
+def test_same_seed_same_losses(micro_env):
+    losses = []
+    for _ in range(2):
+        trainer = make_trainer("nnUNetTrainerMultiTaskShort")
+        trainer.on_train_start()
+        losses.append([float(trainer.train_step(next(trainer.dataloader_train))["loss"]) for _ in range(2)])
+    assert losses[0] == losses[1]
+
+
+def test_class_weights_come_from_the_training_fold_only(micro_env):
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
+    trainer.initialize()
+    trainer.get_tr_and_val_datasets()
+    train, _ = trainer.do_split()
+    kinds = [trainer.sidecar.cases[case].labels["subtype"] for case in train]
+    expected = [len(kinds) / (2 * kinds.count(name)) for name in ("IPH", "IVH")]
+    assert trainer.classification_loss.class_weights["subtype"].tolist() == pytest.approx(expected)
+
+
+def test_unknown_labels_leave_the_heads_alone(micro_env, sidecar):
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
+    trainer.on_train_start()
+    batch = next(trainer.dataloader_train)
+    trainer.case_labels._labels = {case: {} for case in trainer.case_labels._labels}
+    heads = [p.detach().clone() for p in trainer.network.heads.parameters()]
+    trainer.optimizer.param_groups[0]["weight_decay"] = 0
+    assert float(trainer.train_step(batch)["train_losses_classification"]) == 0
+    assert all(torch.equal(a, b) for a, b in zip(heads, trainer.network.heads.parameters(), strict=True))
+
+
+def test_vanilla_log_is_filled_up(micro_env, tmp_path):
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
+    trainer.run_training()
+    path = f"{trainer.output_folder}/checkpoint_final.pth"
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint["logging"] = {k: v for k, v in checkpoint["logging"].items() if "/" not in k and "classif" not in k}
+    again = make_trainer("nnUNetTrainerMultiTaskShort")
+    again.load_checkpoint(checkpoint)
+    assert len(again.logger.get_value("subtype/auc", None)) == again.current_epoch == 2
+    assert np.isnan(again.logger.get_value("subtype/auc", None)).all()
+
+
+def test_missing_sidecar_is_named(micro_env, sidecar):
+    hidden = sidecar.with_suffix(".hidden")
+    sidecar.rename(hidden)
+    (micro_env.preprocessed / sidecar.name).unlink(missing_ok=True)
+    try:
+        with pytest.raises(InputError, match=r"\[missing-sidecar\] .*class_labels\.json: .*nnunet-multitask convert"):
+            make_trainer("nnUNetTrainerMultiTaskShort").initialize()
+    finally:
+        hidden.rename(sidecar)
+
+
+def test_preprocessed_copy_of_the_sidecar_is_enough(micro_env, sidecar, monkeypatch):
+    make_trainer("nnUNetTrainerMultiTaskShort").initialize()
+    monkeypatch.delenv("nnUNet_raw")
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
+    trainer.initialize()
+    assert list(trainer.targets) == ["subtype"]
+
+
+def test_case_without_entry_is_named(micro_env, sidecar):
+    victim = sorted(json.loads(sidecar.read_text())["cases"])
+    trained = {p.name[: -len("_0000.nii.gz")] for p in (micro_env.raw / "imagesTr").iterdir()}
+    victim = next(case for case in victim if case in trained)
+    edit(sidecar, lambda document: document["cases"].pop(victim))
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
+    trainer.initialize()
+    with pytest.raises(InputErrors, match=rf"\[case-without-entry\] .*{victim}: expected an entry"):
+        trainer.get_tr_and_val_datasets()
+
+
+def test_target_with_one_class_is_refused(micro_env, sidecar):
+    def change(document):
+        for case in document["cases"].values():
+            case["labels"]["subtype"] = "IPH"
+
+    edit(sidecar, change)
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
+    trainer.initialize()
+    with pytest.raises(InputErrors, match=r"\[class-without-case\] .*subtype: .*IVH 0"):
+        trainer.get_tr_and_val_datasets()
+
+
+def test_other_targets_than_the_folds_before_are_refused(micro_env, sidecar):
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
+    trainer.on_train_start()
+    edit(sidecar, lambda document: document["targets"]["subtype"]["classes"].reverse())
+    with pytest.raises(InputError, match=r"(?s)\[targets-changed\] .*'IPH', 'IVH'.*'IVH', 'IPH'"):
+        make_trainer("nnUNetTrainerMultiTaskShort", fold=1).initialize()
+
+
+def test_folds_are_made_by_class_and_patient_where_none_exist(micro_env):
+    path = micro_env.preprocessed / "splits_final.json"
+    before = path.read_text()
+    path.unlink()
+    try:
+        trainer = make_trainer("nnUNetTrainerBaselineShort")
+        trainer.initialize()
+        trainer.do_split()
+        splits = json.loads(path.read_text())
+        assert len(splits) == 5
+        assert sorted(case for split in splits for case in split["val"]) == sorted(
+            p.name[: -len("_0000.nii.gz")] for p in (micro_env.raw / "imagesTr").iterdir()
+        )
+    finally:
+        path.write_text(before)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 7, 9])
+def test_poly_decay_is_nnunets(epoch):
+    ours, theirs = (torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01) for _ in range(2))
+    EpochDecay(ours, "poly", 10).step(epoch)
+    PolyLRScheduler(theirs, 0.01, 10).step(epoch)
+    assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
+
+
+def test_cosine_decay_keeps_the_ratio_of_groups():
+    parameters = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    optimizer = torch.optim.AdamW([{"params": parameters[:1], "lr": 0.1}, {"params": parameters[1:], "lr": 0.4}])
+    decay = EpochDecay(optimizer, "cosine", 4)
+    rates = []
+    for epoch in range(5):
+        decay.step(epoch)
+        rates.append([group["lr"] for group in optimizer.param_groups])
+    assert rates[0] == [0.1, 0.4]
+    assert rates[2] == pytest.approx([0.05, 0.2])
+    assert rates[4] == pytest.approx([0, 0])
