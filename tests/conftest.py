@@ -67,9 +67,7 @@ def micro(tmp_path_factory: pytest.TempPathFactory) -> MicroDataset:
     dataset = MicroDataset(folder, variables)
     source = str(folder / "source")
     dataset.run("nnunet-multitask", *"convert phantom --train 4 --val 2 --test 2 --output".split(), source)
-    dataset.run(
-        "nnunet-multitask", *"convert hemseg200 --dataset-id 901 --dataset-name Micro --input".split(), source
-    )
+    dataset.run("nnunet-multitask", *"convert hemseg200 --dataset-id 901 --dataset-name Micro --input".split(), source)
     dataset.run("nnunet-multitask", "verify", "901")
     dataset.run("nnUNetv2_plan_and_preprocess", *"-d 901 -c 3d_fullres 2d -np 1 1".split(), nnUNet_n_proc_DA="1")
     dataset.run("nnunet-multitask", *"split 901 --folds 2".split())

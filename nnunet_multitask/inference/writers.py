@@ -70,7 +70,7 @@ def read_records(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     document = read_json(path)
-    check_schema(document, "classification", path)
+    check_schema(document, "classification.json", path)
     records: dict[str, Any] = document["cases"]
     return records
 

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nnunet_multitask.networks.standardization import RunningStandardization
+
 _EPSILON = 1e-6
 
 
@@ -48,6 +50,7 @@ class AttentionFusion(nn.Module):
         self.channel_attention = nn.Sequential(
             nn.Linear(channels, squeezed), nn.LeakyReLU(), nn.Linear(squeezed, channels), nn.Sigmoid()
         )
+        self.share_scale = RunningStandardization(1)
         self.stage_logits = nn.Parameter(torch.zeros(len(stage_channels)))
 
     def stage_weights(self) -> torch.Tensor:
@@ -87,8 +90,8 @@ class AttentionFusion(nn.Module):
         vector = fused.flatten(1)
         if foreground is not None and self.guided:
             share = foreground.float().flatten(1).mean(dim=1, keepdim=True)
-            # lesions fill 1e-5 to 1e-1 of a patch: on a log scale, zero at one per cent
-            vector = torch.cat((vector, torch.log10(share + 1e-5) + 2), dim=1)
+            # lesions fill 1e-5 to 1e-1 of a patch, hence the logarithm; how far cases differ depends on the data set
+            vector = torch.cat((vector, self.share_scale(torch.log10(share + 1e-5))), dim=1)
         return vector
 
     def _voxel_weights(self, index: int, stage: torch.Tensor, foreground: torch.Tensor | None) -> torch.Tensor:

@@ -60,9 +60,7 @@ def test_baseline_differs_only_in_the_branch(micro_env):
     assert vars(multitask.lr_scheduler)["initial_rates"] == vars(baseline.lr_scheduler)["initial_rates"]
     assert str(multitask.loss) == str(baseline.loss)
     assert multitask.do_split() == baseline.do_split()
-    augmentations = [
-        t.configure_rotation_dummyDA_mirroring_and_inital_patch_size() for t in (multitask, baseline)
-    ]
+    augmentations = [t.configure_rotation_dummyDA_mirroring_and_inital_patch_size() for t in (multitask, baseline)]
     assert str(augmentations[0]) == str(augmentations[1])
     assert multitask.inference_allowed_mirroring_axes is baseline.inference_allowed_mirroring_axes is None
     shared, weights = baseline.network.state_dict(), multitask.network.state_dict()
