@@ -1,4 +1,4 @@
-"""A tiny preprocessed dataset, made once with the commands that a user types, for every test that trains or predicts."""
+"""A tiny preprocessed dataset, made once with the commands that a user types, for tests that train or predict."""
 
 from __future__ import annotations
 

@@ -21,7 +21,15 @@ from nnunet_multitask.inference.model import targets_of_plans
 from nnunet_multitask.labels import SIDECAR_NAME, Target
 from nnunet_multitask.losses.classification import ClassificationLoss
 from nnunet_multitask.networks.multitask_unet import MultiTaskUNet
-from nnunet_multitask.training.curves import TRAIN_LOSS, VAL_LOSS, curve_names, draw_curves, patch_scores
+from nnunet_multitask.training.curves import (
+    TRAIN_LOSS,
+    VAL_LOSS,
+    auc_name,
+    curve_names,
+    draw_curves,
+    patch_scores,
+    recall_name,
+)
 from nnunet_multitask.training.settings import TrainingSettingsMixin
 from nnunet_multitask.training.supervision import CaseLabels, load_sidecar, patch_has_foreground
 
@@ -151,9 +159,12 @@ class MultiTaskMixin(TrainingSettingsMixin):
     def on_epoch_end(self) -> None:
         """Print and draw the classification curves beside nnU-Net's own."""
         curves = {name: self.logger.get_value(name, step=None) for name in curve_names(self.targets)}
-        self.print_to_log_file(
-            "classification", ", ".join(f"{name} {values[-1]:.4f}" for name, values in curves.items())
-        )
+        last = {name: values[-1] for name, values in curves.items()}
+        lines = [f"loss {last[TRAIN_LOSS]:.4f}, validation {last[VAL_LOSS]:.4f}"]
+        for target in self.targets.values():
+            recalls = ", ".join(f"{name} {last[recall_name(target, name)]:.2f}" for name in target.classes)
+            lines.append(f"{target.name} AUC {last[auc_name(target)]:.3f}, recall {recalls}")
+        self.print_to_log_file("classification", "; ".join(lines))
         if self.local_rank == 0:
             draw_curves(Path(self.output_folder) / "classification_progress.png", curves, self.targets)
         super().on_epoch_end()

@@ -1,0 +1,126 @@
+"""What train, predict and configure say before nnU-Net is loaded."""
+
+import json
+
+import pytest
+
+from nnunet_multitask.cli.main import main
+
+PLANS = {
+    "plans_name": "nnUNetPlans",
+    "configurations": {
+        "3d_fullres": {
+            "batch_size": 2,
+            "patch_size": [16, 64, 64],
+            "architecture": {
+                "arch_kwargs": {
+                    "n_stages": 3,
+                    "features_per_stage": [32, 64, 128],
+                    "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+                }
+            },
+        }
+    },
+}
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    dataset = tmp_path / "nnUNet_preprocessed" / "Dataset007_Toy"
+    dataset.mkdir()
+    (dataset / "nnUNetPlans.json").write_text(json.dumps(PLANS))
+    return tmp_path
+
+
+def refusal(capsys, *argv):
+    """Return the one line with which a command refuses its input."""
+    assert main([str(word) for word in argv]) == 1
+    out, err = capsys.readouterr()
+    lines = err.strip().splitlines()
+    assert out == ""
+    assert len(lines) == 1, err
+    assert lines[0].startswith("ERROR [")
+    return lines[0]
+
+
+@pytest.mark.parametrize("variable", ["nnUNet_preprocessed", "nnUNet_results"])
+def test_train_names_the_unset_variable(folders, monkeypatch, capsys, variable):
+    monkeypatch.delenv(variable)
+    line = refusal(capsys, "train", "7", "3d_fullres", "0")
+    assert "[unset-variable]" in line
+    assert f"export {variable}=" in line
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["8", "3d_fullres", "0"], ["missing-dataset", "Dataset007_Toy"]),
+        (["7", "3d_fullres", "0", "-p", "other"], ["missing-plans", "other.json", "nnUNetPlans", "configure"]),
+        (["7", "3d_lowres", "0"], ["missing-configuration", "3d_lowres", "3d_fullres"]),
+        (["7", "3d_fullres", "first"], ["bad-fold", "first"]),
+        (["7", "3d_fullres", "0", "--c", "--val"], ["contradiction", "--c --val"]),
+    ],
+)
+def test_train_refuses(folders, capsys, argv, words):
+    line = refusal(capsys, "train", *argv)
+    assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["-d", "7", "-c", "3d_fullres"], ["missing-dataset", "nnUNet_results"]),
+        (["-c", "3d_fullres"], ["missing-model", "-m"]),
+        (["-m", "nowhere"], ["missing-model", "nowhere", "plans.json"]),
+        (["-m", "nowhere", "-part_id", "2"], ["bad-part", "0 to 0", "got 2"]),
+        (["-m", "nowhere", "-f", "one"], ["bad-fold", "one"]),
+    ],
+)
+def test_predict_refuses_and_writes_nothing(folders, capsys, argv, words):
+    line = refusal(capsys, "predict", "-i", folders, "-o", folders / "out", *argv)
+    assert all(word in line for word in words), line
+    assert not (folders / "out").exists()
+
+
+def test_predict_needs_a_folder_of_images(folders, capsys):
+    assert "missing-folder" in refusal(capsys, "predict", "-i", folders / "none", "-o", "out", "-m", "nowhere")
+
+
+def test_configure_writes_plans_and_says_what(folders, capsys):
+    argv = "configure 7 --name small --features 8,16 --patch-size 8,32,32 --batch-size 3 --epochs 4 --mirroring off"
+    assert main([*argv.split(), "--set", "dropout=0.3", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    written = json.loads((folders / "nnUNet_preprocessed" / "Dataset007_Toy" / "small.json").read_text())
+    assert written["plans_name"] == "small"
+    assert said["features"] == [8, 16]
+    assert said["patch_size"] == written["configurations"]["3d_fullres"]["patch_size"] == [8, 32, 32]
+    assert said["schedule"] == written["multitask"]["schedule"] == {"epochs": 4, "mirroring": False}
+    assert said["config"] == {"dropout": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--name", "nnUNetPlans"], ["exists", "--overwrite"]),
+        (["--name", "a__b"], ["bad-name", "a__b"]),
+        (["--name", "../x"], ["bad-name"]),
+        (["--name", "x", "--set", "dropout"], ["bad-setting", "NAME=VALUE"]),
+        (["--name", "x", "--set", "dropuot=1"], ["unknown-setting", "'dropout'"]),
+        (["--name", "x", "--set", "dropout=lots"], ["bad-setting", "dropout must be a number"]),
+        (["--name", "x", "--patch-size", "8,30,32"], ["bad-patch-size", "8,32,32"]),
+    ],
+)
+def test_configure_refuses_and_writes_nothing(folders, capsys, argv, words):
+    line = refusal(capsys, "configure", "7", *argv)
+    assert all(word in line for word in words), line
+    dataset = folders / "nnUNet_preprocessed" / "Dataset007_Toy"
+    assert [path.name for path in dataset.iterdir()] == ["nnUNetPlans.json"]
+
+
+def test_numbers_that_are_none_are_wrong_usage(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["configure", "7", "--name", "x", "--features", "8,many"])
+    assert "expected whole numbers separated by commas, got '8,many'" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""The predictor around a network of two lines, so that every number can be worked out by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from nnunet_multitask.inference.aggregation import mean
+from nnunet_multitask.inference.predictor import MultiTaskPredictor
+from nnunet_multitask.labels import Target
+
+
+class Toy(nn.Module):
+    """Foreground where the image is positive; the class logit is the tile's mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+
+    def forward(self, x, classify=False):
+        segmentation = torch.cat((-x, x), dim=1)
+        return (segmentation, {"ich": self.gain * x.mean(dim=(1, 2, 3, 4))[:, None]}) if classify else segmentation
+
+
+class Plans:
+    num_segmentation_heads = 2
+    patch_size = (4, 4, 4)
+
+
+@pytest.fixture
+def predictor():
+    predictor = MultiTaskPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    predictor.network = Toy()
+    predictor.configuration_manager = predictor.label_manager = Plans()
+    predictor.targets = {"ich": Target("ich", "binary", ("no", "yes"))}
+    predictor.has_regions, predictor.aggregate = False, mean
+    predictor.allowed_mirroring_axes = (0, 1, 2)
+    predictor.cases, predictor._waiting = {}, ["first", "second"]
+    predictor.list_of_parameters = [{"gain": torch.tensor([gain])} for gain in (1.0, 3.0)]
+    return predictor
+
+
+def sigmoid(x):
+    return 1 / (1 + torch.exp(torch.tensor(-x))).item()
+
+
+def test_folds_mirrors_and_tiles_are_averaged(predictor):
+    volume = torch.zeros(1, 4, 4, 6)  # two tiles, which overlap
+    volume[..., :2] = 1
+    predictor.predict_logits_from_preprocessed_data(volume)
+    # the first tile holds the two slices of ones, the second none of them; mirroring changes no mean
+    folds = [(sigmoid(gain * 0.5) + 0.5) / 2 for gain in (1.0, 3.0)]
+    case = predictor.cases["first"]
+    assert case.probabilities["ich"][0] == pytest.approx(sum(folds) / 2, abs=1e-6)
+    assert case.fold_spread["ich"][0] == pytest.approx(abs(folds[0] - folds[1]) / 2, abs=1e-6)
+    assert case.seconds > 0
+
+
+def test_cases_keep_their_ids_in_order(predictor):
+    predictor.predict_logits_from_preprocessed_data(torch.ones(1, 4, 4, 4))
+    predictor.predict_logits_from_preprocessed_data(-torch.ones(1, 4, 4, 4))
+    assert list(predictor.cases) == ["first", "second"]
+    assert predictor.cases["first"].probabilities["ich"][0] > 0.5 > predictor.cases["second"].probabilities["ich"][0]
+
+
+def test_volume_that_is_run_again_counts_once(predictor):
+    whole = type(predictor).__mro__[1]._internal_predict_sliding_window_return_logits
+    calls = []
+
+    def fails_once(self, data, slicers, do_on_device=True):
+        calls.append(do_on_device)
+        if len(calls) == 1:
+            self._internal_maybe_mirror_and_predict(torch.full((1, 1, 4, 4, 4), 50.0))  # a tile is done, then
+            raise RuntimeError("out of memory")
+        return whole(self, data, slicers, do_on_device)
+
+    predictor.list_of_parameters = predictor.list_of_parameters[:1]
+    predictor.perform_everything_on_device = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(predictor).__mro__[1], "_internal_predict_sliding_window_return_logits", fails_once)
+        predictor.predict_logits_from_preprocessed_data(torch.zeros(1, 4, 4, 4))
+    assert calls == [True, False]
+    assert predictor.cases["first"].probabilities["ich"][0] == pytest.approx(0.5)
