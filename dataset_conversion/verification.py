@@ -169,6 +169,10 @@ def _check_sidecar(path: Path, sidecar: LabelSidecar, training: set[str], test: 
                 "missing-image", place, "expected an image in imagesTr or imagesTs, found none", "add or remove it"
             )
         )
+    for case_id in sorted(training - set(sidecar.cases)):
+        fault = "expected an entry for every training case, found none"
+        remedy = 'add its labels, or {"labels": {}} where they are not known'
+        result.errors.append(InputError("case-without-entry", f"{path}: cases/{case_id}", fault, remedy))
     for target, counts in result.class_counts.items():
         known = {name: count for name, count in counts.items() if name != UNKNOWN}
         absent = [name for name, count in known.items() if count == 0]

@@ -197,7 +197,9 @@ def _metadata(folder: Path) -> dict[str, Any]:
             document = read_json(path)
             if name == CLASSIFICATION_NAME:
                 return dict(document.get("model", {})) if isinstance(document, dict) else {}
-            return {key: document[key] for key in ("dataset_name", "plans_name") if key in document}
+            known = {key: document[key] for key in ("dataset_name", "plans_name") if key in document}
+            # trainers of this package leave their name in the plans, which prediction copies
+            return {**known, **document.get("multitask", {}).get("model", {})}
     return {}
 
 

@@ -79,20 +79,26 @@ class AttentionFusion(nn.Module):
         Returns:
             The fused vector, (B, output_channels), in float32.
         """
-        pooled = []
-        for index, (stage, projection) in enumerate(zip(features, self.projections, strict=True)):
-            weights = self._voxel_weights(index, stage, foreground)  # (B, P, N)
-            vectors = torch.bmm(weights, stage.float().flatten(2).transpose(1, 2))  # (B, P, C_s)
-            pooled.append(projection(vectors))
+        weights = [self._voxel_weights(index, stage, foreground) for index, stage in enumerate(features)]
+        # half precision cannot hold the weight of one voxel among a hundred thousand
+        with torch.autocast(features[0].device.type, enabled=False):
+            vector = self._fuse(features, weights)
+            if foreground is not None and self.guided:
+                share = foreground.float().flatten(1).mean(dim=1, keepdim=True)
+                # lesions fill 1e-5 to 1e-1 of a patch, hence the logarithm; by how much differs between data sets
+                vector = torch.cat((vector, self.share_scale(torch.log10(share + 1e-5))), dim=1)
+        return vector
+
+    def _fuse(self, features: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Pool the stages with weights (B, P, N_s), project and sum them; return (B, P * D)."""
+        pooled = [
+            projection(torch.bmm(weight, stage.float().flatten(2).transpose(1, 2)))  # (B, P, D)
+            for stage, weight, projection in zip(features, weights, self.projections, strict=True)
+        ]
         stages = torch.stack(pooled, dim=1)  # (B, S, P, D)
         gate = self.channel_attention(stages.mean(dim=(1, 2)))  # (B, D)
         fused = (stages * self.stage_weights()[None, :, None, None]).sum(dim=1) * gate[:, None]
-        vector = fused.flatten(1)
-        if foreground is not None and self.guided:
-            share = foreground.float().flatten(1).mean(dim=1, keepdim=True)
-            # lesions fill 1e-5 to 1e-1 of a patch, hence the logarithm; how far cases differ depends on the data set
-            vector = torch.cat((vector, self.share_scale(torch.log10(share + 1e-5))), dim=1)
-        return vector
+        return fused.flatten(1)
 
     def _voxel_weights(self, index: int, stage: torch.Tensor, foreground: torch.Tensor | None) -> torch.Tensor:
         """Return the weight of each voxel in each pooled vector, (B, P, N); every row sums to 1."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from nnunetv2.paths import nnUNet_raw
 
-from nnunet_multitask.config import SHORT_SCHEDULE, ScheduleConfig, schedule_from_plans
+from nnunet_multitask.config import PLANS_KEY, SHORT_SCHEDULE, ScheduleConfig, schedule_from_plans
 from nnunet_multitask.files import write_json
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
 from nnunet_multitask.splits import make_splits
@@ -54,6 +54,9 @@ class TrainingSettingsMixin(_Trainer):
 
     def initialize(self) -> None:
         """Build network, optimiser and loss from a seed; encoder and decoder are made first, so they start equal."""
+        plans = self.plans_manager.plans
+        model = {"trainer": type(self).__name__, "configuration": self.configuration_name}
+        plans[PLANS_KEY] = {**plans.get(PLANS_KEY, {}), "model": model}  # prediction copies the plans
         self._seed()
         super().initialize()
         self._seed()  # again, since networks with more parameters have drawn more numbers

@@ -64,7 +64,7 @@ class CaseLabels:
             raise InputErrors(
                 InputError(
                     "case-without-entry",
-                    f"{where}: cases.{case_id}",
+                    f"{where}: cases/{case_id}",
                     "expected an entry for every case with an image, got none",
                     'add its labels, or {"labels": {}} where they are not known',
                 )
@@ -134,7 +134,7 @@ class CaseLabels:
                 errors.append(
                     InputError(
                         "class-without-case",
-                        f"{where}: targets.{name}",
+                        f"{where}: targets/{name}",
                         f"expected cases with and without each class among the {len(presence)} labelled training "
                         f"cases, got {counts}",
                         "label more cases, choose folds by class with `nnunet-multitask split`, or drop the class",

@@ -35,16 +35,16 @@ class DemoSettings:
         epochs, iterations, val_iterations: the schedule, of both models.
     """
 
-    num_train: int = 40
+    num_train: int = 32
     num_val: int = 8
     num_test: int = 16
     seed: int = 0
     features: Sequence[int] = (8, 16, 32, 64)
     patch_size: Sequence[int] = (16, 96, 96)
     batch_size: int = 2
-    epochs: int = 10
-    iterations: int = 40
-    val_iterations: int = 5
+    epochs: int = 6
+    iterations: int = 36
+    val_iterations: int = 3
 
 
 def run_demo(output: Path, settings: DemoSettings, device: str, write: Show) -> Path:

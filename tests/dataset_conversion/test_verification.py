@@ -86,6 +86,7 @@ def test_faults_of_all_cases_come_at_once(dataset: Path) -> None:
         ("missing-mask", "y.nii.gz"),
         ("case-count", "dataset.json"),
         ("missing-image", "q"),
+        ("case-without-entry", "y"),
     ]
     assert [warning.code for warning in result.warnings] == ["unknown-labels"]
     assert result.class_counts == {"t": {"x": 1, "y": 1, "unknown": 1}}

@@ -94,3 +94,10 @@ def test_unknown_baseline_a_single_model_and_absent_images_are_refused(cohort: P
 
 def test_the_same_inputs_give_the_same_bytes(cohort: Path) -> None:
     assert json.dumps(compare(cohort)) == json.dumps(compare(cohort))
+
+
+def test_plans_beside_the_masks_tell_the_trainer(cohort: Path) -> None:
+    plans = {"dataset_name": "Dataset001_X", "plans_name": "p", "multitask": {"model": {"trainer": "B"}}}
+    (cohort / "baseline" / "plans.json").write_text(json.dumps(plans))
+    model = compare(cohort)["models"]["baseline"]["model"]
+    assert model == {"dataset_name": "Dataset001_X", "plans_name": "p", "trainer": "B"}

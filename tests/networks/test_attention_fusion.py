@@ -65,3 +65,15 @@ def test_guided_pooling_asks_for_the_foreground():
     fusion = AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling="guided")
     with pytest.raises(ValueError, match="expected the foreground probability"):
         fusion(stages())
+
+
+@pytest.mark.parametrize(("pooling", "tolerance"), [("average", 1e-6), ("guided", 1e-3)])  # guided has a convolution
+def test_half_precision_of_the_surroundings_does_not_reach_the_sums(pooling, tolerance):
+    torch.manual_seed(0)
+    fusion = AttentionFusion(nn.Conv2d, [4], channels=5, pooling=pooling).eval()
+    stage = [torch.randn(1, 4, 256, 256)]  # a voxel weighs 1.5e-5
+    foreground = torch.rand(1, 1, 256, 256)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = fusion(stage, foreground)
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, fusion(stage, foreground), rtol=0, atol=tolerance)
