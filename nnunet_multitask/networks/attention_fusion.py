@@ -43,8 +43,7 @@ class AttentionFusion(nn.Module):
         if self.num_pools > 1:
             self.attention = nn.ModuleList(conv_op(width, 1, kernel_size=1) for width in stage_channels)
         self.projections = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, channels), nn.LayerNorm(channels), nn.LeakyReLU())
-            for width in stage_channels
+            nn.Sequential(nn.Linear(width, channels), nn.LeakyReLU()) for width in stage_channels
         )
         squeezed = max(channels // 4, 1)
         self.channel_attention = nn.Sequential(

@@ -80,6 +80,14 @@ class MultiTaskMixin(TrainingSettingsMixin):
         has_regions = bool(plans_manager.plans[PLANS_KEY].get("has_regions", False))
         return MultiTaskUNet(unet, num_outputs, config_from_plans(plans_manager.plans), has_regions=has_regions)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the shared parameters, and those of the branch with their own learning rate."""
+        branch = [*self.network.fusion.parameters(), *self.network.heads.parameters()]
+        own = {id(parameter) for parameter in branch}
+        shared = [parameter for parameter in self.network.parameters() if id(parameter) not in own]
+        rate = self.schedule.learning_rate * self.config.learning_rate_factor
+        return [{"params": shared}, {"params": branch, "lr": rate}]
+
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """Return nnU-Net's datasets; the labels of their cases are read and weighed here, where the fold is known."""
         dataset_tr, dataset_val = super().get_tr_and_val_datasets()

@@ -64,13 +64,16 @@ class TrainingSettingsMixin(_Trainer):
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """Return the optimiser and the learning rate's course that the schedule names."""
         schedule = self.schedule
-        optimizer: torch.optim.Optimizer
-        if schedule.optimizer == "sgd":
-            optimizer, _ = super().configure_optimizers()
-        else:
-            kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[schedule.optimizer]
-            optimizer = kind(self.network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+        kind: Any = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[schedule.optimizer]
+        momentum = {"momentum": 0.99, "nesterov": True} if schedule.optimizer == "sgd" else {}  # nnU-Net's own
+        optimizer = kind(
+            self.parameter_groups(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, **momentum
+        )
         return optimizer, EpochDecay(optimizer, schedule.decay, schedule.epochs)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the groups of parameters that the optimiser gets; a group may name a learning rate of its own."""
+        return [{"params": list(self.network.parameters())}]
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, Any, Any, Any]:
         """Return nnU-Net's augmentation settings, without mirroring where the schedule says so."""
