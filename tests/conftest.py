@@ -75,7 +75,7 @@ def micro(tmp_path_factory: pytest.TempPathFactory) -> MicroDataset:
     dataset.run("nnunet-multitask", "configure", "901", *sizes, "--patch-size", "8,64,64")
     dataset.run(
         "nnunet-multitask", "configure", "901", "--from", "micro", "--name", "micro2d", "--configuration", "2d",
-        "--features", "4,8,8", "--batch-size", "4", "--patch-size", "64,64",
+        "--features", "4,8,8", "--batch-size", "4", "--patch-size", "128,128",
     )  # fmt: skip
     return dataset
 

@@ -40,7 +40,7 @@ def first_training_case(micro):
 
 def test_unset_raw_folder(micro_env, monkeypatch, capfd):
     monkeypatch.delenv("nnUNet_raw")
-    for argv in (["verify", "901"], ["convert", "folder", "--input", ".", "--dataset-id", "5"]):
+    for argv in (["verify", "901"], "convert folder --input . --dataset-id 5 --dataset-name New".split()):
         (line,) = refused(capfd, argv)
         assert "[unset-variable] environment variable nnUNet_raw" in line
         assert "export nnUNet_raw=" in line

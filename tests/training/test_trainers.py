@@ -57,7 +57,10 @@ def test_baseline_differs_only_in_the_branch(micro_env):
     assert type(multitask.optimizer) is type(baseline.optimizer)
     for group in ("lr", "weight_decay", "betas"):
         assert multitask.optimizer.param_groups[0][group] == baseline.optimizer.param_groups[0][group]
-    assert vars(multitask.lr_scheduler)["initial_rates"] == vars(baseline.lr_scheduler)["initial_rates"]
+    shared, _ = multitask.parameter_groups()
+    assert len(shared["params"]) == len(baseline.parameter_groups()[0]["params"])
+    assert multitask.lr_scheduler.initial_rates[0] == baseline.lr_scheduler.initial_rates[0]
+    assert vars(multitask.lr_scheduler)["decay"] == vars(baseline.lr_scheduler)["decay"]
     assert str(multitask.loss) == str(baseline.loss)
     assert multitask.do_split() == baseline.do_split()
     augmentations = [t.configure_rotation_dummyDA_mirroring_and_inital_patch_size() for t in (multitask, baseline)]
@@ -101,6 +104,34 @@ def test_two_epochs_give_curves_of_both_tasks(micro_env, deep_supervision):
     assert {len(values) for values in log.values()} == {2}
     assert all(math.isfinite(v) for v in log["train_losses_classification"] + log["val_losses_classification"])
     assert {"subtype/auc", "subtype/recall/IPH", "subtype/recall/IVH"} <= set(log)
+
+
+def test_branch_keeps_its_own_learning_rate(micro_env):
+    def change(trainer):
+        trainer.plans_manager.plans["multitask"]["config"] = {"learning_rate_factor": 0.5}
+
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort", change=change)
+    trainer.run_training()
+    shared, branch = trainer.optimizer.param_groups
+    assert branch["lr"] == pytest.approx(0.5 * shared["lr"])
+    assert 0 < shared["lr"] < SHORT_SCHEDULE.learning_rate
+    assert len(branch["params"]) == sum(1 for name in trainer.network.state_dict() if is_branch_parameter(name))
+
+
+def is_branch_parameter(name):
+    return name.startswith(("fusion.", "heads.")) and ".share_scale." not in name
+
+
+def test_sgd_is_nnunets(micro_env):
+    ours = make_trainer("nnUNetTrainerMultiTask")
+    ours.initialize()
+    theirs = make_trainer("nnUNetTrainer")
+    theirs.initialize()
+    names = ("lr", "momentum", "nesterov", "weight_decay", "dampening")
+    # the micro plans change the schedule's length, and nothing of the optimiser
+    assert {n: ours.optimizer.param_groups[0][n] for n in names} == {
+        n: theirs.optimizer.param_groups[0][n] for n in names
+    }
 
 
 def test_two_dimensional_configuration(micro_env):
@@ -147,7 +178,8 @@ def test_unknown_labels_leave_the_heads_alone(micro_env, sidecar):
     batch = next(trainer.dataloader_train)
     trainer.case_labels._labels = {case: {} for case in trainer.case_labels._labels}
     heads = [p.detach().clone() for p in trainer.network.heads.parameters()]
-    trainer.optimizer.param_groups[0]["weight_decay"] = 0
+    for group in trainer.optimizer.param_groups:
+        group["weight_decay"] = 0
     assert float(trainer.train_step(batch)["train_losses_classification"]) == 0
     assert all(torch.equal(a, b) for a, b in zip(heads, trainer.network.heads.parameters(), strict=True))
 
@@ -159,7 +191,8 @@ def test_vanilla_log_is_filled_up(micro_env, tmp_path):
     checkpoint = torch.load(path, weights_only=False)
     checkpoint["logging"] = {k: v for k, v in checkpoint["logging"].items() if "/" not in k and "classif" not in k}
     again = make_trainer("nnUNetTrainerMultiTaskShort")
-    again.load_checkpoint(checkpoint)
+    torch.save(checkpoint, tmp_path / "vanilla.pth")
+    again.load_checkpoint(str(tmp_path / "vanilla.pth"))
     assert len(again.logger.get_value("subtype/auc", None)) == again.current_epoch == 2
     assert np.isnan(again.logger.get_value("subtype/auc", None)).all()
 
