@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import gzip
-import io
 import json
 import logging
 import os
 import re
 import secrets
 import shutil
-import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,13 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.nifti import MAX_SPACING_MM, read_bytes, read_nifti
 
 logger = logging.getLogger(__name__)
 
-MAX_SPACING_MM = 50.0
 MASK_ROUNDING = 1e-3  # float masks this near to an integer are repaired
 
-_CHUNK_BYTES = 1 << 20
 _DATASET_NAME = re.compile(r"Dataset(\d{3})_(.+)")
 
 
@@ -44,7 +40,7 @@ def read_json(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        text = _read_bytes(path).decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         raise InputError("bad-json", path, f"expected strict JSON, got: {error}", "correct the file") from error
@@ -311,111 +307,14 @@ def _index(index: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _read_volume(path: Path) -> Volume:
     if path.name.endswith((".nii.gz", ".nii")):
-        return _read_nifti(path)
+        return _volume(*read_nifti(path), path)
     return _read_itk(path)
-
-
-def _read_nifti(path: Path) -> Volume:
-    import nibabel
-
-    raw = _read_bytes(path)
-    is_gzip = raw[:2] == b"\x1f\x8b"
-    if is_gzip != path.name.endswith(".gz"):
-        content = "gzip" if is_gzip else "no gzip"
-        raise InputError(
-            "wrong-ending", path, f"expected the content that the ending tells, got {content}", "rename it"
-        )
-    stream: io.BufferedIOBase = gzip.GzipFile(fileobj=io.BytesIO(raw)) if is_gzip else io.BytesIO(raw)
-    try:
-        head = stream.read(348)
-        if len(head) < 348:
-            raise InputError("bad-nifti", path, "expected a NIfTI-1 header of 348 bytes, got less", "export it again")
-        header = nibabel.Nifti1Header(head, check=False)
-        shape, dtype = _checked_header(header, path)
-        offset = int(header["vox_offset"])
-        expected_bytes = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
-        content_bytes = _read_to_end(stream, head)  # to the end, so that gzip compares its checksum
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(
-            "damaged-gzip", path, f"expected a whole gzip file, got: {error}", "copy the file again"
-        ) from error
-    if len(content_bytes) < expected_bytes:
-        fault = f"expected {expected_bytes} bytes by its header, got {len(content_bytes)}"
-        raise InputError("truncated-nifti", path, fault, "copy the file again")
-    array = np.frombuffer(content_bytes, dtype, int(np.prod(shape)), offset).reshape(shape, order="F").T
-    array = array.astype(dtype.newbyteorder("="), copy=False)
-    slope, intercept = header.get_slope_inter()
-    if slope is not None and (slope, intercept) != (1, 0):
-        array = array * np.float32(slope) + np.float32(intercept or 0)
-    affine = _nifti_affine(header, path)
-    return _volume(array, affine, path)
-
-
-def _read_to_end(stream: io.BufferedIOBase, head: bytes) -> bytearray:
-    content = bytearray(head)
-    while chunk := stream.read(_CHUNK_BYTES):
-        content += chunk
-    return content
-
-
-def _checked_header(header: Any, path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    def refuse(fault: str) -> InputError:
-        return InputError("bad-nifti", path, fault, "export the file again")
-
-    if int(header["sizeof_hdr"]) != 348 or bytes(header["magic"].item()).rstrip(b"\0") != b"n+1":
-        raise refuse("expected a NIfTI-1 file, got another magic number")
-    dims = [int(size) for size in header["dim"]]
-    if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1:
-        raise refuse(f"expected positive dimensions, got {dims[1:]}")
-    shape = tuple(dims[1 : dims[0] + 1])
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) != 3:
-        raise InputError(
-            "not-3d", path, f"expected a 3-D image, got the shape {shape}", "give one file for each channel"
-        )
-    try:
-        dtype = np.dtype(header.get_data_dtype())
-    except Exception as error:  # nibabel's own error class is not public in every version
-        raise refuse(f"expected a known datatype, got the code {int(header['datatype'])}") from error
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise InputError("bad-datatype", path, f"expected real numbers, got {dtype}", "convert to int16 or float32")
-    if not np.isfinite(header["vox_offset"]) or header["vox_offset"] < 348:
-        raise refuse(f"expected voxels after the header, got the offset {header['vox_offset']}")
-    spacing = [float(value) for value in header["pixdim"][1:4]]
-    if not all(0 < value <= MAX_SPACING_MM for value in spacing):  # False for NaN, too
-        raise InputError(
-            "bad-spacing",
-            path,
-            f"expected (x, y, z) spacing in 0 to {MAX_SPACING_MM:g} mm, got {spacing}",
-            "correct it",
-        )
-    return shape, dtype
-
-
-def _nifti_affine(header: Any, path: Path) -> npt.NDArray[np.float64]:
-    if header["sform_code"] > 0 and header["qform_code"] > 0:
-        difference = float(np.abs(header.get_sform() - _qform(header, path)).max())
-        if difference > 1e-3:
-            logger.warning("WARN [qform-sform] %s: they differ by %.3g; the sform was used", path, difference)
-    if header["sform_code"] > 0:
-        return np.asarray(header.get_sform(), np.float64)
-    return _qform(header, path) if header["qform_code"] > 0 else np.asarray(header.get_base_affine(), np.float64)
-
-
-def _qform(header: Any, path: Path) -> npt.NDArray[np.float64]:
-    try:
-        return np.asarray(header.get_qform(), np.float64)
-    except Exception as error:  # a quaternion of impossible length; the error class is nibabel's own
-        raise InputError(
-            "bad-nifti", path, f"expected a unit quaternion, got: {error}", "export the file again"
-        ) from error
 
 
 def _read_itk(path: Path) -> Volume:
     import SimpleITK as sitk
 
-    _read_bytes(path, limit=1)
+    read_bytes(path, limit=1)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -447,20 +346,6 @@ def _volume(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], path: Path
         )
     x, y, z = (float(value) for value in spacing)
     return Volume(array, (z, y, x), affine, path)
-
-
-def _read_bytes(path: Path, limit: int = -1) -> bytes:
-    remedy = "check the path"
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit)
-    except FileNotFoundError as error:
-        raise InputError("missing-file", path, "expected a file, found none", remedy) from error
-    except OSError as error:
-        raise InputError("unreadable-file", path, f"expected a readable file, got: {error.strerror}", remedy) from error
-    if not content:
-        raise InputError("empty-file", path, "expected content, got 0 bytes", "copy the file again")
-    return content
 
 
 # --- folders ------------------------------------------------------------------------------------------------------

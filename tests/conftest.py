@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +88,25 @@ def micro_env(micro: MicroDataset, monkeypatch: pytest.MonkeyPatch) -> MicroData
     for name, value in micro.variables.items():
         monkeypatch.setenv(name, value)
     return micro
+
+
+@pytest.fixture
+def sidecar(micro_env: MicroDataset) -> Iterator[Path]:
+    """The class labels of the micro dataset, for a test to damage; put back afterwards."""
+    path = micro_env.raw / "class_labels.json"
+    before = path.read_text()
+    yield path
+    path.write_text(before)
+    (micro_env.preprocessed / "class_labels.json").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def edit() -> Callable[[Path, Callable[[dict[str, Any]], Any]], None]:
+    """Return a function that changes a JSON file."""
+
+    def edit_file(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+        document = json.loads(path.read_text())
+        change(document)
+        path.write_text(json.dumps(document))
+
+    return edit_file

@@ -15,7 +15,7 @@ import pytest
 PACKAGE = "nnunet_multitask"
 ROOT = Path(__file__).resolve().parents[1]
 
-GROUND_FLOOR = {"labels", "splits", "files", "environment"}
+GROUND_FLOOR = {"labels", "splits", "files", "nifti", "environment"}
 UPPER_ROOMS = {"config", "networks", "losses", "inference", "training", "evaluation", "dataset_conversion"}
 
 # room -> the rooms that it may import, besides itself and errors
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "": set(),  # the package's own __init__
     "errors": set(),
     "environment": set(),
+    "nifti": set(),
     "files": GROUND_FLOOR,
     "labels": GROUND_FLOOR,
     "splits": GROUND_FLOOR,

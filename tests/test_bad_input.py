@@ -1,22 +1,10 @@
 """Faults that a user meets first: one clear line, a status that is not 0, and no traceback without --debug."""
 
-import json
-
 import pytest
 
 from nnunet_multitask.cli.main import main
 
 TRAIN = "train 901 3d_fullres 0 -tr nnUNetTrainerMultiTaskShort -p micro -device cpu".split()
-
-
-@pytest.fixture
-def sidecar(micro_env):
-    """The sidecar of the dataset, to damage; put back afterwards."""
-    path = micro_env.raw / "class_labels.json"
-    before = path.read_text()
-    yield path
-    path.write_text(before)
-    (micro_env.preprocessed / "class_labels.json").unlink(missing_ok=True)
 
 
 def refused(capfd, argv):
@@ -26,12 +14,6 @@ def refused(capfd, argv):
     err = capfd.readouterr().err
     assert "Traceback" not in err
     return [line for line in err.splitlines() if line.startswith("ERROR ")]
-
-
-def edit(path, change):
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
 
 
 def first_training_case(micro):
@@ -59,7 +41,7 @@ def test_missing_sidecar(micro_env, sidecar, capfd, argv):
 
 
 @pytest.mark.parametrize("argv", [TRAIN, ["verify", "901"]], ids=["train", "verify"])
-def test_case_without_entry(micro_env, sidecar, capfd, argv):
+def test_case_without_entry(micro_env, sidecar, capfd, argv, edit):
     case = first_training_case(micro_env)
     edit(sidecar, lambda document: document["cases"].pop(case))
     (line,) = refused(capfd, argv)
@@ -68,7 +50,7 @@ def test_case_without_entry(micro_env, sidecar, capfd, argv):
 
 
 @pytest.mark.parametrize("argv", [TRAIN, ["verify", "901"]], ids=["train", "verify"])
-def test_unknown_class(micro_env, sidecar, capfd, argv):
+def test_unknown_class(micro_env, sidecar, capfd, argv, edit):
     case = first_training_case(micro_env)
     edit(sidecar, lambda document: document["cases"][case]["labels"].update(subtype="SDH"))
     (line,) = refused(capfd, argv)
@@ -76,7 +58,7 @@ def test_unknown_class(micro_env, sidecar, capfd, argv):
 
 
 @pytest.mark.parametrize("argv", [TRAIN, ["verify", "901"]], ids=["train", "verify"])
-def test_target_with_one_class(micro_env, sidecar, capfd, argv):
+def test_target_with_one_class(micro_env, sidecar, capfd, argv, edit):
     def only_iph(document):
         for case in document["cases"].values():
             case["labels"]["subtype"] = "IPH"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +24,16 @@ from nnunet_multitask.inference.model import (
     sha256_of,
     targets_of_plans,
 )
-from nnunet_multitask.inference.writers import CLASSIFICATION_JSON, read_records, write_classification
+from nnunet_multitask.inference.writers import (
+    CLASSIFICATION_JSON,
+    CasePrediction,
+    read_records,
+    write_classification,
+)
 from nnunet_multitask.labels import Target
 from nnunet_multitask.networks.multitask_unet import foreground_probability
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class CasePrediction:
-    """What the network says of one case.
-
-    Attributes:
-        probabilities: for each target (outputs,), the mean over folds.
-        fold_spread: for each target (outputs,), the standard deviation over folds; None with one fold.
-        seconds: time of all forward passes.
-    """
-
-    probabilities: Mapping[str, np.ndarray]
-    fold_spread: Mapping[str, np.ndarray] | None
-    seconds: float
 
 
 class MultiTaskPredictor(nnUNetPredictor):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -13,11 +14,23 @@ from scipy import ndimage
 from nnunet_multitask.files import atomic_file, check_schema, read_json, read_mask, write_json
 from nnunet_multitask.labels import Target
 
-if TYPE_CHECKING:
-    from nnunet_multitask.inference.predictor import CasePrediction
-
 CLASSIFICATION_JSON = "classification.json"
 THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class CasePrediction:
+    """What the network says of one case.
+
+    Attributes:
+        probabilities: for each target (outputs,), the mean over folds.
+        fold_spread: for each target (outputs,), the standard deviation over folds; None with one fold.
+        seconds: time of all forward passes.
+    """
+
+    probabilities: Mapping[str, np.ndarray]
+    fold_spread: Mapping[str, np.ndarray] | None
+    seconds: float
 
 
 def write_classification(

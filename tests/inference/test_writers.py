@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.files import check_schema
-from nnunet_multitask.inference.predictor import CasePrediction
-from nnunet_multitask.inference.writers import mask_values, measure_mask, target_record, write_classification
+from nnunet_multitask.inference.writers import (
+    CasePrediction,
+    mask_values,
+    measure_mask,
+    target_record,
+    write_classification,
+)
 from nnunet_multitask.labels import Target
 
 MULTICLASS = Target("subtype", "multiclass", ("IPH", "IVH"))

@@ -24,22 +24,6 @@ def make_trainer(name, configuration="3d_fullres", plans="micro", fold=0, change
     return trainer
 
 
-@pytest.fixture
-def sidecar(micro_env):
-    """The sidecar of the dataset, as a document to change; put back afterwards."""
-    path = micro_env.raw / "class_labels.json"
-    before = path.read_text()
-    yield path
-    path.write_text(before)
-    (micro_env.preprocessed / "class_labels.json").unlink(missing_ok=True)
-
-
-def edit(path, change):
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
-
-
 def test_baseline_differs_only_in_the_branch(micro_env):
     multitask = make_trainer("nnUNetTrainerMultiTaskShort")
     baseline = make_trainer("nnUNetTrainerBaselineShort")
@@ -216,7 +200,7 @@ def test_preprocessed_copy_of_the_sidecar_is_enough(micro_env, sidecar, monkeypa
     assert list(trainer.targets) == ["subtype"]
 
 
-def test_case_without_entry_is_named(micro_env, sidecar):
+def test_case_without_entry_is_named(micro_env, sidecar, edit):
     victim = sorted(json.loads(sidecar.read_text())["cases"])
     trained = {p.name[: -len("_0000.nii.gz")] for p in (micro_env.raw / "imagesTr").iterdir()}
     victim = next(case for case in victim if case in trained)
@@ -227,7 +211,7 @@ def test_case_without_entry_is_named(micro_env, sidecar):
         trainer.get_tr_and_val_datasets()
 
 
-def test_target_with_one_class_is_refused(micro_env, sidecar):
+def test_target_with_one_class_is_refused(micro_env, sidecar, edit):
     def change(document):
         for case in document["cases"].values():
             case["labels"]["subtype"] = "IPH"
@@ -239,7 +223,7 @@ def test_target_with_one_class_is_refused(micro_env, sidecar):
         trainer.get_tr_and_val_datasets()
 
 
-def test_other_targets_than_the_folds_before_are_refused(micro_env, sidecar):
+def test_other_targets_than_the_folds_before_are_refused(micro_env, sidecar, edit):
     trainer = make_trainer("nnUNetTrainerMultiTaskShort")
     trainer.on_train_start()
     edit(sidecar, lambda document: document["targets"]["subtype"]["classes"].reverse())
