@@ -1,45 +1,30 @@
 """Convert any data set of images/CASE.nii.gz, labels/CASE.nii.gz and a table of classes.
 
 The table names a case in each row, with one or more columns of classes and, where present, a column of splits ("test"
-becomes a test case) and one of groups (patients). Columns are found by their names, or named by options.
+becomes a test case) and one of groups (patients). Columns are found by their names, or named by options. A class or
+group that is empty, NA, N/A, nan, null, ? or unknown, in upper or lower case, is unknown.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.dataset_conversion.columns import Columns, find_columns, is_test, known_value, make_targets
 from nnunet_multitask.dataset_conversion.raw_writer import Source, SourceCase, dataset_folder, write_dataset
 from nnunet_multitask.dataset_conversion.script import add_dataset_arguments, run_script, summarize
 from nnunet_multitask.dataset_conversion.tables import Row, read_table
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import list_cases, read_mask, required_folder
-from nnunet_multitask.labels import Case, Target
-
-logger = logging.getLogger(__name__)
+from nnunet_multitask.labels import Case
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
-MAX_CLASSES = 20  # a column of more values is found to be no column of classes
 
-_CASE_COLUMNS = ("case_id", "case", "id", "filename", "file", "name", "image", "scan")
-_SPLIT_COLUMNS = ("split", "set", "part")
-_GROUP_COLUMNS = ("group", "patient", "patient_id", "subject", "subject_id")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns of the table by what they mean."""
-
-    case: str
-    classes: tuple[str, ...]
-    split: str | None = None
-    group: str | None = None
+_CHANNEL_HINT = "_0000 at the end of an image name is read as the number of a channel, CASE_0000 being the case CASE"
 
 
 def convert(
@@ -69,11 +54,11 @@ def convert(
         table: the table of classes; by default the only ``.csv`` or ``.tsv`` file of ``input_dir``.
         case_column, class_columns, split_column, group_column: names of columns; found by name by default. A column of
             classes with the values 0 and 1 only becomes a binary target, any other a multiclass one with its values in
-            sorted order; an empty value is unknown.
-        label_names: names of the mask values 1, 2, ...; ``label_1`` ... by default.
+            sorted order; an empty value, and NA, N/A, nan, null, ? and unknown in any case, are unknown.
+        label_names: names of the mask values 1, 2, ..., each once; ``label_1`` ... by default.
         channel_names: one for each channel; nnU-Net normalises ``CT`` by Hounsfield units and others by z-score.
         allow_missing: take images that the table does not name, with unknown class, and pass over rows without image.
-        overwrite: replace an existing dataset of that id and name.
+        overwrite: replace a dataset of that id and name that a converter wrote.
         progress: show a progress bar.
 
     Returns:
@@ -83,10 +68,11 @@ def convert(
         InputError, InputErrors: every fault of the source, with file, fault and remedy; nothing is written.
     """
     folder = dataset_folder(raw_dir, dataset_id, dataset_name, overwrite)
+    _check_label_names(label_names)
     root = Path(input_dir)
     table_path = _find_table(root) if table is None else Path(table)
     names, rows = read_table(table_path)
-    columns = _find_columns(
+    columns = find_columns(
         table_path,
         names,
         rows,
@@ -102,23 +88,25 @@ def convert(
     cases, errors = [], []
     for case_id in sorted(images):
         if case_id in masks:
-            case = _case(by_case.get(case_id), columns)
-            is_test = (case.split or "").lower() == "test"
-            cases.append(SourceCase(case_id, images[case_id], masks[case_id], case, is_test))
+            row = by_case.get(case_id)
+            in_test = row is not None and is_test(row, columns.split)
+            cases.append(SourceCase(case_id, images[case_id], masks[case_id], _case(row, columns), in_test))
         else:
             place = root / "labels" / f"{case_id}{ending}"
-            errors.append(InputError("missing-mask", place, "expected a mask, found none", "add it"))
+            errors.append(
+                InputError("missing-mask", place, "expected a mask, found none", _mask_remedy(case_id, masks, ending))
+            )
     if errors:
         raise InputErrors(errors)
     source = Source(
         converter="folder",
         folder=root,
         cases=cases,
-        targets=_targets(columns, by_case),
+        targets=make_targets(columns, by_case.values()),
         labels=_labels(cases, label_names),
         channel_names=tuple(channel_names),
         file_ending=ending,
-        warnings=warnings,
+        warnings=[*columns.warnings, *warnings],
     )
     return write_dataset(source, folder, overwrite=overwrite, progress=progress)
 
@@ -129,43 +117,6 @@ def _find_table(root: Path) -> Path:
         fault = f"expected one .csv or .tsv file, found {', '.join(path.name for path in tables) or 'none'}"
         raise InputError("missing-file", root, fault, "name the table of classes by --table")
     return tables[0]
-
-
-def _find_columns(
-    path: Path,
-    names: Sequence[str],
-    rows: Sequence[Row],
-    *,
-    case_column: str | None,
-    class_columns: Sequence[str] | None,
-    split_column: str | None,
-    group_column: str | None,
-) -> Columns:
-    wanted = [name for name in (case_column, split_column, group_column, *(class_columns or ())) if name is not None]
-    absent = [name for name in wanted if name not in names]
-    if absent:
-        fault = f"expected the columns {', '.join(absent)}, got {', '.join(names)}"
-        raise InputError("missing-column", path, fault, "correct the option or the header")
-    case = case_column or _first_match(names, _CASE_COLUMNS)
-    if case is None:
-        fault = f"expected a column {' or '.join(_CASE_COLUMNS)}, got {', '.join(names)}"
-        raise InputError("missing-column", path, fault, "name it by --case-column")
-    split = split_column or _first_match(names, _SPLIT_COLUMNS)
-    group = group_column or _first_match(names, _GROUP_COLUMNS)
-    if class_columns is None:
-        rest = [name for name in names if name not in (case, split, group)]
-        class_columns = [name for name in rest if 2 <= len({row.values[name] for row in rows} - {""}) <= MAX_CLASSES]
-        for name in sorted(set(rest) - set(class_columns)):
-            logger.info("the column %s is taken for no column of classes", name)
-    if not class_columns:
-        fault = f"expected a column of classes with 2 to {MAX_CLASSES} values, got {', '.join(names)}"
-        raise InputError("missing-column", path, fault, "name it by --class-columns")
-    return Columns(case, tuple(class_columns), split, group)
-
-
-def _first_match(names: Sequence[str], wanted: Sequence[str]) -> str | None:
-    by_lower = {name.lower(): name for name in names}
-    return next((by_lower[name] for name in wanted if name in by_lower), None)
 
 
 def _find_ending(images: Path) -> str:
@@ -189,7 +140,7 @@ def _group_channels(files: dict[str, Path], num_channels: int, ending: str) -> d
             "missing-channel",
             next(iter(channels.values())),
             f"expected the channels 0 to {num_channels - 1} of {name}, got {sorted(channels)}",
-            f"name them {name}_0000{ending}, ..., and give a --channel-name for each",
+            f"name them {name}_0000{ending}, ..., and give a --channel-name for each; {_CHANNEL_HINT}",
         )
         for name, channels in cases.items()
         if sorted(channels) != list(range(num_channels))
@@ -222,35 +173,41 @@ def _match_rows(
         elif allow_missing:
             warnings.append(f"line {row.number} of the table: there is no image of {case_id[:80]!r}; it is passed over")
         else:
-            errors.append(
-                InputError("missing-image", place, f"expected an image of {case_id[:80]!r}, found none", remedy)
-            )
+            fault = f"expected an image of {case_id[:80]!r}, found none"
+            hint = f"; {_CHANNEL_HINT}" if re.fullmatch(r".+_\d{4}", case_id) else ""
+            errors.append(InputError("missing-image", place, fault, remedy + hint))
     for case_id in sorted(set(images) - set(by_case)):
         if allow_missing:
             warnings.append(f"{case_id}: the table does not name it; its class is unknown")
         else:
-            fault = f"expected a row of {path.name}, found none"
-            errors.append(InputError("missing-row", images[case_id][0], fault, remedy))
+            fault = f"expected a row of {path.name} for the case {case_id}, found none"
+            is_cut = images[case_id][0].name != f"{case_id}{ending}"
+            hint = f"; {_CHANNEL_HINT}" if is_cut else ""
+            errors.append(InputError("missing-row", images[case_id][0], fault, remedy + hint))
     if errors:
         raise InputErrors(errors)
     return by_case, warnings
 
 
-def _targets(columns: Columns, rows: dict[str, Row]) -> dict[str, Target]:
-    targets = {}
-    for column in columns.classes:
-        classes = tuple(sorted({row.values[column] for row in rows.values()} - {""}))
-        targets[column] = Target(column, "binary" if classes == ("0", "1") else "multiclass", classes)
-    return targets
-
-
 def _case(row: Row | None, columns: Columns) -> Case:
-    values = {} if row is None else row.values
-    return Case(
-        labels={name: values[name] for name in columns.classes if values.get(name)},
-        group=values.get(columns.group or "") or None,
-        split=values.get(columns.split or "") or None,
-    )
+    if row is None:
+        return Case(labels={})
+    labels = {name: value for name in columns.classes if (value := known_value(row, name)) is not None}
+    split = row.values.get(columns.split or "") or None
+    return Case(labels, group=known_value(row, columns.group), split=split)
+
+
+def _mask_remedy(case_id: str, masks: dict[str, Path], ending: str) -> str:
+    numbered = masks.get(f"{case_id}_0000")
+    return "add it" if numbered is None else f"rename {numbered.name} to {case_id}{ending}: a mask has no channels"
+
+
+def _check_label_names(label_names: Sequence[str] | None) -> None:
+    names = ["background", *(label_names or ())]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        fault = f"expected each name once, background being the value 0, got {', '.join(twice)} twice"
+        raise InputError("duplicate-label", "--label-names", fault, "name each label otherwise")
 
 
 def _labels(cases: Sequence[SourceCase], label_names: Sequence[str] | None) -> dict[str, int]:
@@ -275,9 +232,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--case-column", metavar="NAME", help="column of case ids (default: found by its name)")
     parser.add_argument(
-        "--class-columns", type=_comma, metavar="A,B", help="columns of classes (default: the rest with 2 to 20 values)"
+        "--class-columns",
+        type=_comma,
+        metavar="A,B",
+        help="columns of classes (default: the rest with 2 to 20 values); empty, NA, N/A, nan, null, ? and unknown, in "
+        "upper or lower case, are unknown classes",
     )
-    parser.add_argument("--split-column", metavar="NAME", help='column of splits; "test" becomes a test case')
+    parser.add_argument(
+        "--split-column",
+        metavar="NAME",
+        help="column of splits: train/training/tr, val/validation, test/testing/ts or empty; test becomes a test case",
+    )
     parser.add_argument("--group-column", metavar="NAME", help="column of patients")
     parser.add_argument(
         "--label-names", type=_comma, metavar="A,B", help="names of the mask values 1, 2, ... (default label_1, ...)"

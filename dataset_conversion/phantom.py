@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnunet_multitask.dataset_conversion.replacing import check_replaceable
 from nnunet_multitask.dataset_conversion.script import run_script
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.files import atomic_directory
@@ -28,6 +30,8 @@ PHANTOM_VERSION = 1  # goes up whenever the same seed gives other files
 SPLITS = ("train", "val", "test")
 KINDS: tuple[Kind, Kind] = ("IPH", "IVH")  # the CSV files write them as 0 and 1
 
+_README_NAME = "README.txt"
+_README_MARK = re.compile(rb"Synthetic head-CT cohort, phantom version \d+, seed \d+\.")  # how every README begins
 _README = """Synthetic head-CT cohort, phantom version {version}, seed {seed}.
 {counts}
 
@@ -114,24 +118,29 @@ def generate_cohort(
 
     Args:
         output_dir: the folder to make.
-        num_train, num_val, num_test: scans of each split; 0 gives empty folders.
+        num_train, num_val, num_test: scans of each split; 0 gives empty folders, but not all three may be 0.
         seed: equal seeds give equal cohorts; the first cases of a larger cohort are those of a smaller one.
-        overwrite: replace an existing folder.
+        overwrite: replace an existing folder that is empty or holds such a cohort.
         progress: show a progress bar.
 
     Returns:
         ``output_dir``.
 
     Raises:
-        InputError: the folder exists, or a count or the seed is negative.
+        InputError: the folder exists and may not be replaced, a count or the seed is negative, or there is no scan.
     """
     from tqdm import tqdm
 
     counts = dict(zip(SPLITS, (num_train, num_val, num_test), strict=True))
-    if min(*counts.values(), seed) < 0:
-        raise InputError(
-            "bad-number", "cohort", f"expected counts and seed from 0 on, got {counts}, {seed}", "correct it"
-        )
+    negative = [f"--{name} {value}" for name, value in {**counts, "seed": seed}.items() if value < 0]
+    if negative:
+        fault = f"expected numbers of scans and a seed from 0 on, got {', '.join(negative)}"
+        raise InputError("bad-number", "phantom", fault, "give numbers from 0 on")
+    if not any(counts.values()):
+        fault = "expected one scan or more, got --train 0 --val 0 --test 0"
+        raise InputError("bad-number", "phantom", fault, "ask for one scan or more")
+    expected = f"a phantom cohort ({_README_NAME} that names the phantom and its version)"
+    check_replaceable(Path(output_dir), overwrite, expected, _is_cohort)
     cases = [case for split, count in counts.items() for case in plan_split(split, count, seed)]
     with atomic_directory(output_dir, overwrite) as folder:
         for split in SPLITS:
@@ -150,8 +159,16 @@ def generate_cohort(
         readme = _README.format(
             version=PHANTOM_VERSION, seed=seed, counts=", ".join(f"{count} {split}" for split, count in counts.items())
         )
-        (folder / "README.txt").write_text(readme, encoding="utf-8")
+        (folder / _README_NAME).write_text(readme, encoding="utf-8")
     return Path(output_dir)
+
+
+def _is_cohort(folder: Path) -> bool:
+    readme = folder / _README_NAME
+    if not readme.is_file():
+        return False
+    with readme.open("rb") as file:
+        return _README_MARK.match(file.read(200)) is not None
 
 
 def _save(scan: HeadScan, folder: Path, name: str) -> None:
@@ -174,7 +191,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val", type=int, default=8, metavar="N", help="validation scans (default 8)")
     parser.add_argument("--test", type=int, default=16, metavar="N", help="test scans (default 16)")
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal cohorts (default 0)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace a cohort that this command wrote")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nnunet_multitask.dataset_conversion.replacing import check_replaceable
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import Volume, atomic_directory, check_same_geometry, read_image, read_mask, write_json
 from nnunet_multitask.labels import SIDECAR_NAME, Case, LabelSidecar, Target, case_id_fault, write_sidecar
@@ -86,7 +87,8 @@ def dataset_folder(raw_dir: str | Path, dataset_id: int, dataset_name: str, over
     """Return the folder of a new dataset, if it may be written.
 
     Raises:
-        InputError: impossible id or name, no such ``raw_dir``, the dataset exists, or another has its id.
+        InputError: impossible id or name, no such ``raw_dir``, another dataset has the id, or the folder exists and may
+            not be replaced: with ``overwrite`` an empty one and one that a converter wrote may.
     """
     raw_dir = Path(raw_dir)
     if not 1 <= dataset_id <= 999 or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", dataset_name):
@@ -103,10 +105,8 @@ def dataset_folder(raw_dir: str | Path, dataset_id: int, dataset_name: str, over
     if others:
         fault = f"expected the id {dataset_id} to be free, it is taken by {', '.join(others)}"
         raise InputError("duplicate-dataset-id", raw_dir, fault, "use another --dataset-id")
-    if folder.exists() and not overwrite:
-        raise InputError(
-            "already-exists", folder, "expected no such dataset, found one", "use --overwrite to replace it"
-        )
+    expected = f"a dataset written by a converter ({REPORT_NAME})"
+    check_replaceable(folder, overwrite, expected, lambda path: (path / REPORT_NAME).is_file())
     return folder
 
 

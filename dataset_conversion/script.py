@@ -13,6 +13,8 @@ from typing import Any
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import read_json
 
+_SHOWN_WARNINGS = 10  # of the printed summary
+
 
 def add_dataset_arguments(parser: argparse.ArgumentParser, dataset_name: str | None) -> None:
     """Declare the options of every converter that writes a dataset into ``$nnUNet_raw``."""
@@ -25,20 +27,42 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, dataset_name: str | N
         metavar="NAME",
         help="the dataset becomes DatasetNNN_NAME" + (f" (default {dataset_name})" if dataset_name else ""),
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset of that id and name")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a dataset of that id and name that a converter wrote"
+    )
 
 
 def summarize(dataset_folder: Path) -> dict[str, Any]:
     """Return what a user wants to know of a dataset just converted, from its report."""
+    from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
+    from nnunet_multitask.splits import class_counts
+
     report = read_json(dataset_folder / "conversion_report.json")
-    return {"dataset": str(dataset_folder), "counts": report["counts"], "excluded": report["excluded"]}
+    training = [case_id for case_id, entry in report["cases"].items() if entry["part"] == "training"]
+    return {
+        "dataset": str(dataset_folder),
+        "counts": report["counts"],
+        "classes": class_counts(read_sidecar(dataset_folder / SIDECAR_NAME), training),
+        "excluded": report["excluded"],
+        "warnings": report["warnings"],
+    }
 
 
 def format_summary(summary: Mapping[str, Any], as_json: bool) -> str:
-    """Return a converter's summary as JSON, or as one line for each entry."""
+    """Return a converter's summary as JSON, or as lines: one for each entry, target and warning (the first ten)."""
     if as_json:
         return json.dumps(summary, allow_nan=False)
-    return "\n".join(f"{key.replace('_', ' ')}: {_describe(value)}" for key, value in summary.items())
+    lines = []
+    for key, value in summary.items():
+        if key == "classes":
+            lines += [f"{target} (training): {_describe(counts)}" for target, counts in value.items()]
+        elif key == "warnings":
+            lines += [f"WARN {text}" for text in value[:_SHOWN_WARNINGS]]
+            if len(value) > _SHOWN_WARNINGS:
+                lines.append(f"{len(value) - _SHOWN_WARNINGS} more warnings are in conversion_report.json")
+        else:
+            lines.append(f"{key.replace('_', ' ')}: {_describe(value)}")
+    return "\n".join(lines)
 
 
 def _describe(value: Any) -> str:

@@ -73,6 +73,21 @@ def preprocessed_plans(dataset: str, plans_name: str) -> tuple[Path, dict[str, A
     return folder, plans
 
 
+def check_preprocessed(dataset: Path, plans: dict[str, Any], configuration: str) -> None:
+    """Refuse a configuration whose data are not preprocessed."""
+    settings = plans["configurations"][configuration]
+    while "data_identifier" not in settings and "inherits_from" in settings:
+        settings = plans["configurations"][settings["inherits_from"]]
+    folder = dataset / str(settings.get("data_identifier", configuration))
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise InputError(
+            "missing-preprocessed",
+            folder,
+            f"expected the preprocessed cases of {configuration}, got none",
+            f"run nnUNetv2_plan_and_preprocess -d {dataset.name[7:10]} -c {configuration}",
+        )
+
+
 def check_configuration(plans: dict[str, Any], configuration: str) -> None:
     """Refuse a configuration that the plans do not hold."""
     if configuration not in plans["configurations"]:

@@ -7,7 +7,8 @@ Written into the output folder: report.html (one page, works offline), compariso
         --model multitask=predictions_multitask --labels class_labels.json --images imagesTs --output comparison
 
 A model is a folder of predicted masks, with a classification.json in it if the model classifies. NAME= before a folder
-is how the report calls it; the folder's own name by default. --model can be given several times.
+is how the report calls it; the folder's own name by default. --model can be given several times. All models must have
+predicted the same cases; what none of them predicted counts as missed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.cli._scoring import add_shared_arguments, read_dataset_info, read_labels, text_of
+from nnunet_multitask.cli._scoring import add_shared_arguments, check_output, read_dataset_info, read_labels, text_of
 from nnunet_multitask.errors import InputError
 
 HELP = "compare models with a baseline over the same cases, with a report"
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.evaluation.comparison import compare_folders
     from nnunet_multitask.evaluation.report import write_report
 
+    check_output(args.output, is_folder=True)
     baseline, models = named_folders(args.baseline, args.model)
     dataset = read_dataset_info(args, list(models.values()))
     comparison = compare_folders(

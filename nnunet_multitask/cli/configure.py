@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import asdict
 
 from nnunet_multitask.cli._nnunet import preprocessed_plans
+from nnunet_multitask.config import MultiTaskConfig
 from nnunet_multitask.errors import InputError
 
 HELP = "write plans with another size, schedule or branch"
@@ -56,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     schedule.add_argument("--mirroring", choices=("on", "off"), help="mirroring in training and at test time")
     schedule.add_argument("--seed", type=int, help="seed of the initialisation")
     branch = parser.add_argument_group("classification branch")
-    branch.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of MultiTaskConfig; repeatable"
-    )
+    defaults = ", ".join(f"{name}={value}" for name, value in asdict(MultiTaskConfig()).items())
+    known = f"a setting of the branch; repeatable. Settings and defaults: {defaults}"
+    branch.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=known)
     parser.add_argument("--overwrite", action="store_true", help="replace plans of that name")
     parser.add_argument("--json", action="store_true", help="print path and settings as JSON")
 
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the plans and print what differs from the defaults."""
     import json
 
-    from nnunet_multitask.config import MultiTaskConfig, parse_value
+    from nnunet_multitask.config import parse_value
     from nnunet_multitask.files import write_json
     from nnunet_multitask.workflows.configure import derive_plans
 

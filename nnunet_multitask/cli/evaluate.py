@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.cli._scoring import add_shared_arguments, read_dataset_info, read_labels, text_of
+from nnunet_multitask.cli._scoring import add_shared_arguments, check_output, read_dataset_info, read_labels, text_of
 
 HELP = "score predicted masks and classes against references"
 
@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.evaluation.folders import evaluate_folders
     from nnunet_multitask.files import write_json
 
+    check_output(args.output, is_folder=False)
     dataset = read_dataset_info(args, [args.prediction])
     document = evaluate_folders(
         args.reference,
@@ -69,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2, allow_nan=False))
     else:
         print(describe(document))
+        if args.labels is not None and not document["classification"]:
+            print(f"no classification.json in {args.prediction}: masks only")
         print(f"written: {args.output}")
     return 0
 

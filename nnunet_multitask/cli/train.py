@@ -9,8 +9,15 @@ The stock command does the same once nnUNet_extTrainer is set: eval "$(nnunet-mu
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from nnunet_multitask.cli._nnunet import add_device, check_configuration, prepare_device, preprocessed_plans
+from nnunet_multitask.cli._nnunet import (
+    add_device,
+    check_configuration,
+    check_preprocessed,
+    prepare_device,
+    preprocessed_plans,
+)
 from nnunet_multitask.errors import InputError
 
 HELP = "train a multi-task model or its baseline"
@@ -42,13 +49,33 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("contradiction", "--c --val", "expected one of the two, got both", "drop one")
     if args.fold != "all" and not args.fold.isdigit():
         raise InputError("bad-fold", "fold", f"expected a number or 'all', got {args.fold!r}", "name a fold")
-    required_folder("nnUNet_results")
+    results = required_folder("nnUNet_results")
     folder, plans = preprocessed_plans(args.dataset_name_or_id, args.p)
     check_configuration(plans, args.configuration)
+    check_preprocessed(folder, plans, args.configuration)
+    _check_fold(folder, args.fold)
+    model = results / folder.name / f"{args.tr}__{args.p}__{args.configuration}"
+    if args.val and not (model / f"fold_{args.fold}" / "checkpoint_final.pth").is_file():
+        raise InputError(
+            "unfinished-training",
+            model / f"fold_{args.fold}",
+            "expected checkpoint_final.pth to validate, got none",
+            "train the fold to its end, with --c where it was interrupted",
+        )
     environment.activate()
+    device = prepare_device(args.device)
 
     from nnunetv2.run.run_training import run_training
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
+    try:
+        recursive_find_trainer_class_by_name(args.tr)
+    except RuntimeError as error:
+        from nnunet_multitask.discovery import multitask_trainers
+
+        ours = ", ".join(multitask_trainers.__all__)
+        fault = f"expected a trainer of nnU-Net or one of {ours}, got none"
+        raise InputError("unknown-trainer", f"-tr {args.tr}", fault, "correct it") from error
     run_training(
         folder.name,
         args.configuration,
@@ -62,6 +89,16 @@ def run(args: argparse.Namespace) -> int:
         args.val,
         args.disable_checkpointing,
         args.val_best,
-        device=prepare_device(args.device),
+        device=device,
     )
     return 0
+
+
+def _check_fold(dataset: Path, fold: str) -> None:
+    """Refuse a fold that the split file does not hold; nnU-Net would make up a random one."""
+    from nnunet_multitask.files import read_json
+
+    path = dataset / "splits_final.json"
+    folds = len(read_json(path)) if path.is_file() else 5
+    if fold != "all" and int(fold) >= folds:
+        raise InputError("bad-fold", path, f"expected a fold from 0 to {folds - 1}, got {fold}", "name one, or all")

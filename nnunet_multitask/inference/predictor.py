@@ -15,6 +15,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_multitask import environment
 from nnunet_multitask.config import PLANS_KEY, config_from_plans
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.aggregation import AGGREGATIONS
 from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
 from nnunet_multitask.inference.model import (
@@ -70,7 +71,17 @@ class MultiTaskPredictor(nnUNetPredictor):
             use_folds = [use_folds]
         check_model_folder(folder, use_folds, checkpoint_name)
         environment.activate()
-        super().initialize_from_trained_model_folder(str(folder), use_folds, checkpoint_name)
+        try:
+            super().initialize_from_trained_model_folder(str(folder), use_folds, checkpoint_name)
+        except RuntimeError as error:
+            if "state_dict" not in str(error):
+                raise
+            raise InputError(
+                "other-network",
+                folder,
+                "expected the weights of the network that plans.json describes, got those of another one",
+                "predict with the version of nnunet-multitask that trained it, or train it again",
+            ) from error
         plans = self.plans_manager.plans
         self.targets = targets_of_plans(plans, folder / "plans.json")
         self.has_regions = bool(plans[PLANS_KEY].get("has_regions", False))

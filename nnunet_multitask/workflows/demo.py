@@ -43,7 +43,7 @@ class DemoSettings:
     patch_size: Sequence[int] = (16, 96, 96)
     batch_size: int = 2
     epochs: int = 6
-    iterations: int = 36
+    iterations: int = 40
     val_iterations: int = 3
 
 

@@ -41,6 +41,23 @@ def test_the_path_from_source_to_folds(cohort: Path, folders: Path, capsys: pyte
     assert [len(fold["val"]) for fold in splits] == [2, 2, 2]
 
 
+def test_summary_shows_targets_and_warnings(cohort: Path, folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = "case,kind\n" + "".join(
+        f"{path.name},{kind}\n"
+        for path, kind in zip(sorted((cohort / "train" / "image").iterdir()), ("x", "x", "y", "Y", "na"), strict=True)
+    )
+    source = folders / "source"
+    source.mkdir()
+    (source / "classes.csv").write_text(table)
+    (source / "images").symlink_to(cohort / "train" / "image")
+    (source / "labels").symlink_to(cohort / "train" / "label")
+    assert main(["convert", "folder", "--input", str(source), "--dataset-id", "3", "--dataset-name", "Own"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "kind (training): 1 Y, 2 x, 1 y, 1 unknown" in lines
+    warning = "WARN the classes 'Y' and 'y' of the column kind differ only by upper and lower case or blanks"
+    assert any(line.startswith(warning) for line in lines)
+
+
 def test_refused_input_is_one_line(cohort: Path, folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "hemseg200", "--input", str(folders), "--dataset-id", "200"]) == 1
     captured = capsys.readouterr()

@@ -98,3 +98,14 @@ def test_wrong_usage_exits_with_2(folders: Path, capsys: pytest.CaptureFixture[s
         evaluate(folders, "--num-workers", "0")
     assert caught.value.code == 2
     assert "expected 1 or more, got 0" in capsys.readouterr().err
+
+
+def test_output_of_the_wrong_kind_is_refused_before_scoring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    nothing = str(tmp_path / "nothing")
+    argv = ["evaluate", "--reference", nothing, "--prediction", nothing, "--output", str(tmp_path)]
+    assert main(argv) == 1
+    assert f"ERROR [bad-output] {tmp_path}: expected a file to write, got a folder" in capsys.readouterr().err
+    argv = ["compare", "--reference", nothing, "--baseline", "a", "--model", "b", "--output", str(tmp_path / "file")]
+    assert main(argv) == 1
+    assert "expected a folder to write, got a file" in capsys.readouterr().err

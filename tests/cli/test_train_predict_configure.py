@@ -10,6 +10,7 @@ PLANS = {
     "plans_name": "nnUNetPlans",
     "configurations": {
         "3d_fullres": {
+            "data_identifier": "nnUNetPlans_3d_fullres",
             "batch_size": 2,
             "patch_size": [16, 64, 64],
             "architecture": {
@@ -32,6 +33,8 @@ def folders(tmp_path, monkeypatch):
     dataset = tmp_path / "nnUNet_preprocessed" / "Dataset007_Toy"
     dataset.mkdir()
     (dataset / "nnUNetPlans.json").write_text(json.dumps(PLANS))
+    (dataset / "nnUNetPlans_3d_fullres").mkdir()
+    (dataset / "nnUNetPlans_3d_fullres" / "case.b2nd").touch()
     return tmp_path
 
 
@@ -62,11 +65,30 @@ def test_train_names_the_unset_variable(folders, monkeypatch, capsys, variable):
         (["7", "3d_lowres", "0"], ["missing-configuration", "3d_lowres", "3d_fullres"]),
         (["7", "3d_fullres", "first"], ["bad-fold", "first"]),
         (["7", "3d_fullres", "0", "--c", "--val"], ["contradiction", "--c --val"]),
+        (["7", "3d_fullres", "5"], ["bad-fold", "0 to 4", "got 5"]),
+        (["7", "3d_fullres", "0", "--val"], ["unfinished-training", "fold_0", "--c"]),
     ],
 )
 def test_train_refuses(folders, capsys, argv, words):
     line = refusal(capsys, "train", *argv)
     assert all(word in line for word in words), line
+
+
+def test_train_needs_preprocessed_cases_and_writes_nothing(folders, capsys):
+    dataset = folders / "nnUNet_preprocessed" / "Dataset007_Toy"
+    (dataset / "nnUNetPlans_3d_fullres" / "case.b2nd").unlink()
+    line = refusal(capsys, "train", "7", "3d_fullres", "0")
+    assert "missing-preprocessed" in line
+    assert "nnUNetv2_plan_and_preprocess -d 007 -c 3d_fullres" in line
+    assert not any((folders / "nnUNet_results").iterdir())
+
+
+def test_train_names_its_trainers(folders, capfd):
+    assert main(["train", "7", "3d_fullres", "0", "-tr", "nope", "-device", "cpu"]) == 1
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("ERROR")]
+    assert "[unknown-trainer] -tr nope" in line
+    assert "nnUNetTrainerMultiTask, nnUNetTrainerMultiTaskShort" in line
+    assert not any((folders / "nnUNet_results").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -117,7 +139,7 @@ def test_configure_refuses_and_writes_nothing(folders, capsys, argv, words):
     line = refusal(capsys, "configure", "7", *argv)
     assert all(word in line for word in words), line
     dataset = folders / "nnUNet_preprocessed" / "Dataset007_Toy"
-    assert [path.name for path in dataset.iterdir()] == ["nnUNetPlans.json"]
+    assert [path.name for path in dataset.glob("*.json")] == ["nnUNetPlans.json"]
 
 
 def test_numbers_that_are_none_are_wrong_usage(capsys):

@@ -61,7 +61,7 @@ def test_columns_are_found(tmp_path: Path) -> None:
 
 
 def test_columns_are_named(tmp_path: Path) -> None:
-    table = "who,what,other,fold,person\na.nii.gz,x,1,dev,p\nb,y,2,test,p\nc,x,1,dev,q\n"
+    table = "who,what,other,fold,person\na.nii.gz,x,1,Tr,p\nb,y,2,testing,p\nc,x,1,Validation,q\n"
     folder = run(
         make(tmp_path, table),
         case_column="who",
@@ -72,8 +72,9 @@ def test_columns_are_named(tmp_path: Path) -> None:
     )
     sidecar = read_sidecar(folder / "class_labels.json")
     assert list(sidecar.targets) == ["what"]
-    assert sidecar.cases["a"] == Case({"what": "x"}, "p", "dev")
-    assert sidecar.cases["b"].split == "test"
+    assert sidecar.cases["a"] == Case({"what": "x"}, "p", "Tr")
+    assert sidecar.cases["b"].split == "testing"
+    assert [path.name for path in (folder / "imagesTs").iterdir()] == ["b_0000.nii.gz"]
     assert read_json(folder / "dataset.json")["labels"] == {"background": 0, "anterior": 1, "posterior": 2}
 
 
@@ -127,9 +128,23 @@ def test_rows_and_images_that_do_not_match(tmp_path: Path) -> None:
     ("table", "options", "text"),
     [
         ("case,c\na,x\na,y\nb,x\nc,y\n", {}, r"line 3: expected each case once, a is also in line 2"),
-        ("what,c\na,x\n", {}, r"expected a column case_id or case .*name it by --case-column"),
-        ("case,c\na,x\nb,x\nc,x\n", {}, r"expected a column of classes with 2 to 20 values, got case, c"),
-        ("case,c\na,x\nb,y\nc,x\n", {"class_columns": ["d"]}, r"expected the columns d, got case, c"),
+        ("what,c\na,x\n", {}, r"cases named case_id or case .*, found the columns what, c -> name it by --case-column"),
+        ("case,c\na,x\nb,x\nc,x\n", {}, r"expected a column of classes with 2 to 20 values, found the columns case, c"),
+        ("case,c\na,x\nb,y\nc,x\n", {"class_columns": ["d"]}, r"expected the column d, found the columns case, c ->"),
+        (
+            "case\na\n",
+            {"class_columns": ["d", "case"], "split_column": "e"},
+            r"expected the columns e, d, found the column case ->",
+        ),
+        (
+            "case,c,split\na,x,dev\nb,y,\nc,x,7\n",
+            {},
+            r"\[unknown-split\] .*train/training/tr, val/validation, test/testing/ts or nothing in the column of "
+            r"splits split, got 'dev' \(line 2\), '7' \(line 4\) ->",
+        ),
+        ("case,c\na,x\nb,y\nc,x\n", {"label_names": ["l", "l"]}, r"\[duplicate-label\] .*got l twice"),
+        ("case,c\na,x\nb,y\nc,x\n", {"label_names": ["background", "l"]}, r"\[duplicate-label\] .*got background"),
+        ("case,c\na_0000,x\nb,y\nc,x\n", {}, r"image of 'a_0000', found none .*_0000 at the end of an image name"),
         ("case,c\na,x\nb,y\nc,x\n", {"label_names": ["one"]}, r"\[unknown-mask-value\] .*got 2 \(1 voxels\)"),
         ("case,c\na,x\nb,y\nc,x\n", {"channel_names": ["A", "B"]}, r"expected the channels 0 to 1 of a, got \[0\]"),
         ("case,c,split\na,x,test\nb,y,test\nc,x,test\n", {}, r"\[no-training-case\]"),
@@ -140,6 +155,51 @@ def test_refusals_write_nothing(tmp_path: Path, table: str, options: dict[str, A
     with pytest.raises((InputError, InputErrors), match=text):
         run(source, **options)
     assert list((tmp_path / "raw").iterdir()) == []
+
+
+def test_unknown_values_in_any_spelling(tmp_path: Path) -> None:
+    table = "case,c,patient\na,x,n/a\nb,y,NA\nc,NA,p\nd,n/A,p\ne,NaN,\nf,NULL,\ng,?,\nh,Unknown,\ni,,\nj,x,\n"
+    sidecar = read_sidecar(run(make(tmp_path, table, cases="abcdefghij")) / "class_labels.json")
+    assert sidecar.targets["c"].classes == ("x", "y")
+    assert [case for case in sidecar.cases if sidecar.cases[case].labels] == ["a", "b", "j"]
+    assert [case for case in sidecar.cases if sidecar.cases[case].group] == ["c", "d"]
+
+
+def test_doubtful_columns_are_warned_of(tmp_path: Path) -> None:
+    table = "case,grade,level,note\na,Low,1,one\nb,low,1.0,two\nc,low,1,three\n"
+    assert read_json(run(make(tmp_path, table)) / "conversion_report.json")["warnings"] == [
+        "the column note has as many classes as rows (3) and is probably no column of classes; name the columns of "
+        "classes by --class-columns",
+        "the classes 'Low' and 'low' of the column grade differ only by upper and lower case or blanks; are they one?",
+        "the classes '1' and '1.0' of the column level are equal as numbers; are they one?",
+    ]
+
+
+def test_columns_of_many_values_are_warned_of(tmp_path: Path) -> None:
+    cases = "abcdefghijklmnopqrstu"
+    table = "case,c,age\n" + "".join(f"{case},{'xy'[n % 2]},{n}\n" for n, case in enumerate(cases))
+    folder = run(make(tmp_path, table, cases=cases))
+    assert list(read_sidecar(folder / "class_labels.json").targets) == ["c"]
+    (warning,) = read_json(folder / "conversion_report.json")["warnings"]
+    assert warning.startswith("the column age has 21 values, more than 20: it is taken for no column of classes")
+    folder = run(tmp_path / "in", class_columns=["c"], overwrite=True)
+    assert read_json(folder / "conversion_report.json")["warnings"] == []
+
+
+def test_numbers_that_are_read_as_channels(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c\na_0000,x\nb,y\nc,y\n")
+    (source / "images" / "a.nii.gz").rename(source / "images" / "a_0000.nii.gz")
+    with pytest.raises(InputErrors) as caught:
+        run(source)
+    assert [error.code for error in caught.value.errors] == ["missing-image", "missing-row"]
+    assert all("_0000 at the end of an image name is read as the number" in str(e) for e in caught.value.errors)
+    (source / "classes.csv").write_text("case,c\na,x\nb,y\nc,y\n")
+    (source / "labels" / "a.nii.gz").rename(source / "labels" / "a_0000.nii.gz")
+    with pytest.raises(InputErrors, match=r"\[missing-mask\] .*rename a_0000.nii.gz to a.nii.gz"):
+        run(source)
+    save(source / "images" / "a_0001.nii.gz")
+    with pytest.raises(InputErrors, match=r"\[missing-channel\] .*the case CASE$"):
+        run(source)
 
 
 def test_shape_that_differs_refuses(tmp_path: Path) -> None:

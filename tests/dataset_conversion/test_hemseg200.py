@@ -257,6 +257,21 @@ def test_existing_dataset(source: Path) -> None:
     assert not (folder / "mine.txt").exists()
 
 
+def test_only_a_converted_dataset_is_replaced(source: Path) -> None:
+    folder = source.parent / "raw" / "Dataset200_HemSeg200"
+    folder.mkdir()
+    run(source, overwrite=True)  # an empty folder is no loss
+    (folder / "conversion_report.json").unlink()
+    for overwrite in (False, True):
+        with pytest.raises(
+            InputError,
+            match=r"expected nothing or a dataset written by a converter \(conversion_report.json\), "
+            r"got a folder with other files -> move it away",
+        ):
+            run(source, overwrite=overwrite)
+    assert (folder / "dataset.json").exists()
+
+
 def test_qform_only_and_oblique_headers_arrive(source: Path) -> None:
     angle = np.deg2rad(12)
     affine = np.eye(4)

@@ -120,8 +120,33 @@ def test_other_seed_other_cohort() -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\[bad-number\]"):
-        generate_cohort(tmp_path / "a", num_train=-1, num_val=0, num_test=0)
+    with pytest.raises(InputError, match=r"\[bad-number\] .*scans and a seed from 0 on, got --train -1, --test -2 ->"):
+        generate_cohort(tmp_path / "a", num_train=-1, num_val=0, num_test=-2)
+    with pytest.raises(InputError, match=r"\[bad-number\] .*one scan or more, got --train 0 --val 0 --test 0 ->"):
+        generate_cohort(tmp_path / "a", num_train=0, num_val=0, num_test=0)
     with pytest.raises(InputError, match=r"\[already-exists\] .*--overwrite"):
-        generate_cohort(tmp_path, num_train=0, num_val=0, num_test=0)
+        generate_cohort(tmp_path, num_train=1, num_val=0, num_test=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_overwrite_replaces_cohorts_and_empty_folders_only(tmp_path: Path) -> None:
+    def generate(name: str, seed: int = 0) -> Path:
+        return generate_cohort(
+            tmp_path / name, num_train=0, num_val=0, num_test=1, seed=seed, overwrite=True, progress=False
+        )
+
+    (tmp_path / "own").mkdir()
+    generate("own")
+    generate("own", seed=8)
+    assert "seed 8" in (tmp_path / "own" / "README.txt").read_text()
+
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "README.txt").write_text("My thesis, which uses the phantom version 1.")
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    for name, kind in (("thesis", "a folder with other files"), ("file", "a file"), ("link", "a symbolic link")):
+        with pytest.raises(InputError, match=rf"\[already-exists\] .*a phantom cohort .*got {kind} -> move it away"):
+            generate(name)
+    assert (tmp_path / "thesis" / "README.txt").read_text().startswith("My thesis")
+    assert (tmp_path / "file").read_text() == "x"
+    assert "seed 8" in (tmp_path / "link" / "README.txt").read_text()

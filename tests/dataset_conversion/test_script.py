@@ -29,8 +29,16 @@ def test_summary_as_text_and_json() -> None:
     assert format_summary({"excluded": []}, as_json=False) == "excluded: none"
 
 
+def test_summary_shows_classes_and_the_first_ten_warnings() -> None:
+    summary = {"classes": {"grade": {"low": 1, "unknown": 2}}, "warnings": [f"w{index}" for index in range(12)]}
+    lines = format_summary(summary, as_json=False).splitlines()
+    assert lines[0] == "grade (training): 1 low, 2 unknown"
+    assert lines[1:11] == [f"WARN w{index}" for index in range(10)]
+    assert lines[11:] == ["2 more warnings are in conversion_report.json"]
+
+
 def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--output", str(tmp_path / "out"), "--train", "0", "--val", "0", "--test", "0"]
+    arguments = ["--output", str(tmp_path / "out"), "--train", "1", "--val", "0", "--test", "0"]
     assert run_script("", phantom.add_arguments, phantom.run, arguments) == 0
     assert "phantom version: 1" in capsys.readouterr().out
     assert run_script("", phantom.add_arguments, phantom.run, arguments) == 1
