@@ -44,7 +44,7 @@ def test_real_volumes_from_folder_to_report(micro, source):
     micro.run("nnunet-multitask", "verify", "904")
     micro.run("nnUNetv2_plan_and_preprocess", *"-d 904 -c 3d_fullres -np 1".split(), nnUNet_n_proc_DA="1")
     micro.run("nnunet-multitask", *"split 904 --folds 2".split())
-    sizes = "--features 4,8 --batch-size 2 --epochs 1 --iterations 2 --val-iterations 1".split()
+    sizes = "--features 4,8,8 --batch-size 2 --epochs 1 --iterations 2 --val-iterations 1".split()
     micro.run("nnunet-multitask", "configure", "904", "--name", "tiny", *sizes)
     for trainer in (TRAINER, "nnUNetTrainerBaselineShort"):
         micro.run("nnUNetv2_train", *f"904 3d_fullres 0 -tr {trainer} -p tiny -device cpu".split())

@@ -80,12 +80,13 @@ def derive_plans(
 
 def _set_features(architecture: dict[str, Any], features: Sequence[int], where: str) -> None:
     stages = architecture["n_stages"]
-    if not 2 <= len(features) <= stages or min(features) < 1:
+    # with fewer than three, nnU-Net's deep supervision divides by zero and the loss is NaN
+    if not 3 <= len(features) <= stages or min(features) < 1:
         raise InputError(
             "bad-features",
             where,
-            f"expected 2 to {stages} positive numbers, one for each stage, got {', '.join(map(str, features))}",
-            "give fewer or other numbers to --features",
+            f"expected 3 to {stages} positive numbers, one for each stage, got {', '.join(map(str, features))}",
+            "give other numbers to --features",
         )
     architecture["n_stages"] = len(features)
     architecture["features_per_stage"] = list(features)

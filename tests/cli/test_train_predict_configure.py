@@ -112,12 +112,12 @@ def test_predict_needs_a_folder_of_images(folders, capsys):
 
 
 def test_configure_writes_plans_and_says_what(folders, capsys):
-    argv = "configure 7 --name small --features 8,16 --patch-size 8,32,32 --batch-size 3 --epochs 4 --mirroring off"
+    argv = "configure 7 --name small --features 8,16,32 --patch-size 8,32,32 --batch-size 3 --epochs 4 --mirroring off"
     assert main([*argv.split(), "--set", "dropout=0.3", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     written = json.loads((folders / "nnUNet_preprocessed" / "Dataset007_Toy" / "small.json").read_text())
     assert written["plans_name"] == "small"
-    assert said["features"] == [8, 16]
+    assert said["features"] == [8, 16, 32]
     assert said["patch_size"] == written["configurations"]["3d_fullres"]["patch_size"] == [8, 32, 32]
     assert said["schedule"] == written["multitask"]["schedule"] == {"epochs": 4, "mirroring": False}
     assert said["config"] == {"dropout": 0.3}

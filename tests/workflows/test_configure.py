@@ -68,8 +68,8 @@ def test_settings_reach_the_trainers():
         ({"patch_size": [16, 100, 96]}, r"multiples of 4x8x8.*got 16x100x96 -> use --patch-size 16,96,96"),
         ({"patch_size": [96, 96]}, "expected 3 numbers, got 2"),
         ({"patch_size": [4, 8, 8]}, "more than one voxel at the coarsest stage"),
-        ({"features": [8]}, "2 to 4 positive numbers"),
-        ({"features": [8, 8, 8, 8, 8]}, "2 to 4 positive numbers"),
+        ({"features": [8, 8]}, "3 to 4 positive numbers"),
+        ({"features": [8, 8, 8, 8, 8]}, "3 to 4 positive numbers"),
         ({"batch_size": 0}, "1 or more, got 0"),
         ({"schedule": {"epoch": 3}}, "did you mean 'epochs'"),
         ({"config": {"pooling": "max"}}, "pooling must be one of"),
@@ -88,4 +88,4 @@ def test_configuration_must_exist_and_have_a_network():
 
 
 def test_plans_stay_json():
-    assert json.loads(json.dumps(derive(features=(8, 16), patch_size=(4, 8, 8)))) is not None
+    assert json.loads(json.dumps(derive(features=(8, 16, 32), patch_size=(4, 8, 8)))) is not None
