@@ -18,8 +18,9 @@ from nnunet_multitask.dataset_conversion.columns import Columns, find_columns, i
 from nnunet_multitask.dataset_conversion.raw_writer import Source, SourceCase, dataset_folder, write_dataset
 from nnunet_multitask.dataset_conversion.script import add_dataset_arguments, run_script, summarize
 from nnunet_multitask.dataset_conversion.tables import Row, read_table
+from nnunet_multitask.datasets import list_cases, required_folder
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import list_cases, read_mask, required_folder
+from nnunet_multitask.files import read_mask
 from nnunet_multitask.labels import Case
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")

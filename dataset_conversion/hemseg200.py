@@ -16,8 +16,8 @@ from typing import Any
 from nnunet_multitask.dataset_conversion.raw_writer import Exclusion, Source, SourceCase, dataset_folder, write_dataset
 from nnunet_multitask.dataset_conversion.script import add_dataset_arguments, run_script, summarize
 from nnunet_multitask.dataset_conversion.tables import read_table
+from nnunet_multitask.datasets import list_cases, required_folder
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import list_cases, required_folder
 from nnunet_multitask.labels import Case, Target
 
 DATASET_NAME = "HemSeg200"

@@ -20,7 +20,7 @@ import numpy as np
 from nnunet_multitask.dataset_conversion.replacing import check_replaceable
 from nnunet_multitask.dataset_conversion.script import run_script
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.files import atomic_directory
+from nnunet_multitask.storage import atomic_directory
 
 if TYPE_CHECKING:  # scipy behind it is not needed for --help
     from nnunet_multitask.dataset_conversion.phantom_anatomy import HeadScan, Kind

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from nnunet_multitask.dataset_conversion.replacing import check_replaceable
+from nnunet_multitask.documents import write_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import Volume, atomic_directory, check_same_geometry, read_image, read_mask, write_json
+from nnunet_multitask.files import Volume, check_same_geometry, read_image, read_mask
 from nnunet_multitask.labels import SIDECAR_NAME, Case, LabelSidecar, Target, case_id_fault, write_sidecar
+from nnunet_multitask.storage import atomic_directory
 
 logger = logging.getLogger(__name__)
 

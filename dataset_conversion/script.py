@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import read_json
 
 _SHOWN_WARNINGS = 10  # of the printed summary
 

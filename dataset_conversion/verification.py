@@ -8,15 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.datasets import list_cases, list_image_channels
+from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import (
-    check_same_geometry,
-    list_cases,
-    list_image_channels,
-    read_image,
-    read_json,
-    read_mask,
-)
+from nnunet_multitask.files import check_same_geometry, read_image, read_mask
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, read_sidecar
 from nnunet_multitask.splits import UNKNOWN, class_counts
 

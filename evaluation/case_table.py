@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.evaluation.aggregation import OTHER_METRICS, PENALISED_METRICS
-from nnunet_multitask.files import atomic_file
+from nnunet_multitask.storage import atomic_file
 
 METRICS = (*PENALISED_METRICS, "reference_volume_ml", *OTHER_METRICS)
 

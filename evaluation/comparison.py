@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.datasets import list_cases
+from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation import segmentation, statistics
 from nnunet_multitask.evaluation.aggregation import EMPTY_POLICY, penalised_pairs
@@ -14,7 +16,6 @@ from nnunet_multitask.evaluation.classification import DEFINITIONS as CLASSIFICA
 from nnunet_multitask.evaluation.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_multitask.evaluation.folders import evaluate_folders
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME
-from nnunet_multitask.files import list_cases, read_json
 from nnunet_multitask.labels import LabelSidecar
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.files import read_json
 
 DATASET_JSON = "dataset.json"
 DEFAULT_FILE_ENDING = ".nii.gz"

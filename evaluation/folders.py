@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import platform
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from nnunet_multitask import __version__
+from nnunet_multitask.datasets import list_cases
+from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation import classification as classification_metrics
 from nnunet_multitask.evaluation import segmentation
@@ -23,7 +22,7 @@ from nnunet_multitask.evaluation.aggregation import EMPTY_POLICY, diagonal, summ
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME, Classification, read_classification
 from nnunet_multitask.evaluation.regions import Regions
 from nnunet_multitask.evaluation.segmentation import segmentation_metrics
-from nnunet_multitask.files import check_same_geometry, list_cases, read_mask
+from nnunet_multitask.files import check_same_geometry, read_mask
 from nnunet_multitask.labels import LabelSidecar
 
 logger = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ def evaluate_folders(
     )  # refuses before the long part
 
     tasks = [_Task(name, path, predictions.get(name), regions, tolerance_mm) for name, path in references.items()]
-    results = list(_score_all(tasks, num_workers, progress))
+    results = list(map_in_order(_score_case, tasks, num_workers=num_workers, description="scoring", progress=progress))
     errors = [result for result in results if isinstance(result, InputError)]
     if errors:
         raise InputErrors(errors)
@@ -194,20 +193,6 @@ def _classification(
     if found is None:
         return {}
     return classification_metrics.score_cases(found, sidecar, list(references))
-
-
-def _score_all(
-    tasks: list[_Task], num_workers: int, progress: bool
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]] | InputError]:
-    """Yield the result of each task in order; with several workers the tasks run in processes of their own."""
-    bar: dict[str, Any] = {"total": len(tasks), "desc": "scoring", "unit": "case", "disable": not progress}
-    if num_workers <= 1 or len(tasks) == 1:
-        yield from tqdm(map(_score_case, tasks), **bar)
-        return
-    # spawned, since a fork of a process that has started threads may hang
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(num_workers, len(tasks)), mp_context=context) as pool:
-        yield from tqdm(pool.map(_score_case, tasks), **bar)
 
 
 def _score_case(task: _Task) -> tuple[dict[str, Any], dict[str, Any]] | InputError:

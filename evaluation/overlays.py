@@ -17,10 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, withStroke
 from numpy.typing import NDArray
 
+from nnunet_multitask.datasets import list_image_channels
 from nnunet_multitask.evaluation.aggregation import penalised_pairs
 from nnunet_multitask.evaluation.figures import DASHES, STYLE, Picture, to_picture
 from nnunet_multitask.evaluation.regions import FOREGROUND
-from nnunet_multitask.files import check_same_geometry, list_image_channels, read_image, read_mask
+from nnunet_multitask.files import check_same_geometry, read_image, read_mask
 
 logger = logging.getLogger(__name__)
 

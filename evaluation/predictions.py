@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.documents import check_schema, read_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import check_schema, read_json
 from nnunet_multitask.labels import Target
 
 CLASSIFICATION_NAME = "classification.json"

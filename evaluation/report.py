@@ -10,13 +10,14 @@ from typing import Any
 
 import jinja2
 
+from nnunet_multitask.documents import write_json
 from nnunet_multitask.evaluation.aggregation import penalised
 from nnunet_multitask.evaluation.case_table import write_case_table
 from nnunet_multitask.evaluation.comparison import TESTED_METRICS
 from nnunet_multitask.evaluation.figures import Picture, confusion_plot, dsc_plot, roc_plot
 from nnunet_multitask.evaluation.overlays import choose_cases, draw_overlays
 from nnunet_multitask.evaluation.regions import FOREGROUND
-from nnunet_multitask.files import atomic_file, write_json
+from nnunet_multitask.storage import atomic_file
 
 REPORT_NAME = "report.html"
 COMPARISON_NAME = "comparison.json"

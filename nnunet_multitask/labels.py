@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from nnunet_multitask.documents import check_schema, read_json, write_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import check_schema, read_json, write_json
 
 SIDECAR_NAME = "class_labels.json"
 SIDECAR_VERSION = 1

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.storage import read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -126,22 +127,3 @@ def _qform(header: Any, path: Path) -> npt.NDArray[np.float64]:
         raise InputError(
             "bad-nifti", path, f"expected a unit quaternion, got: {error}", "export the file again"
         ) from error
-
-
-def read_bytes(path: Path, limit: int = -1) -> bytes:
-    """Return the bytes of a file, at most ``limit`` of them where it is not negative.
-
-    Raises:
-        InputError: no such file, a folder, not readable, or empty.
-    """
-    remedy = "check the path"
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit)
-    except FileNotFoundError as error:
-        raise InputError("missing-file", path, "expected a file, found none", remedy) from error
-    except OSError as error:
-        raise InputError("unreadable-file", path, f"expected a readable file, got: {error.strerror}", remedy) from error
-    if not content:
-        raise InputError("empty-file", path, "expected content, got 0 bytes", "copy the file again")
-    return content

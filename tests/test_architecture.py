@@ -15,7 +15,8 @@ import pytest
 PACKAGE = "nnunet_multitask"
 ROOT = Path(__file__).resolve().parents[1]
 
-GROUND_FLOOR = {"labels", "splits", "files", "nifti", "environment"}
+READING = {"storage", "documents", "datasets", "nifti", "files"}
+GROUND_FLOOR = READING | {"labels", "splits", "environment", "engines"}
 UPPER_ROOMS = {"config", "networks", "losses", "inference", "training", "evaluation", "dataset_conversion"}
 
 # room -> the rooms that it may import, besides itself and errors
@@ -23,23 +24,27 @@ MAY_IMPORT = {
     "": set(),  # the package's own __init__
     "errors": set(),
     "environment": set(),
-    "nifti": set(),
-    "files": GROUND_FLOOR,
+    "storage": set(),
+    "documents": READING,
+    "datasets": READING,
+    "nifti": READING,
+    "files": READING,
     "labels": GROUND_FLOOR,
     "splits": GROUND_FLOOR,
-    "engines": {"files"},
-    "config": {"labels", "files"},
-    "evaluation": {"labels", "files"},
-    "dataset_conversion": {"labels", "splits", "files"},
+    "engines": set(),  # knows nothing of medicine
+    "config": READING | {"labels"},
+    "evaluation": READING | {"labels", "engines"},
+    "dataset_conversion": READING | {"labels", "splits", "engines"},
     "networks": {"config"},
     "losses": {"config"},
-    "inference": {"networks", "labels", "config", "files", "evaluation", "environment"},
-    "training": {"networks", "losses", "labels", "splits", "files", "config", "inference", "evaluation", "environment"},
+    "inference": READING | {"networks", "labels", "config", "evaluation", "environment"},
+    "training": READING
+    | {"networks", "losses", "labels", "splits", "config", "inference", "evaluation", "environment"},
     "discovery": {"training"},
-    "workflows": GROUND_FLOOR | UPPER_ROOMS | {"engines"},
-    "cli": GROUND_FLOOR | UPPER_ROOMS | {"engines", "discovery", "workflows"},
+    "workflows": GROUND_FLOOR | UPPER_ROOMS,
+    "cli": GROUND_FLOOR | UPPER_ROOMS | {"discovery", "workflows"},
 }
-WITHOUT_TORCH = GROUND_FLOOR | {"", "errors", "engines", "evaluation", "dataset_conversion"}
+WITHOUT_TORCH = GROUND_FLOOR | {"", "errors", "evaluation", "dataset_conversion"}
 WITH_NNUNET = {"training", "inference", "networks", "discovery", "workflows", "cli"}
 BRINGS_TORCH = {
     "torch",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import logging
 import struct
 from pathlib import Path
@@ -14,22 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import (
-    Volume,
-    atomic_directory,
-    atomic_file,
-    check_same_geometry,
-    count_values,
-    find_dataset,
-    list_cases,
-    list_image_channels,
-    read_image,
-    read_json,
-    read_mask,
-    required_folder,
-    write_json,
-)
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.files import Volume, check_same_geometry, count_values, read_image, read_mask
 
 LPS = np.diag([-0.5, -0.6, 5.0, 1.0])
 SHAPE_XYZ = (4, 5, 3)
@@ -284,130 +269,3 @@ def test_geometry_within_tolerance() -> None:
         check_same_geometry(a, b)
     with pytest.raises(InputError, match=r"\[shape-differs\] c: .*\(3, 5, 4\) of a, got \(2, 5, 4\)"):
         check_same_geometry(a, Volume(np.zeros((2, 5, 4)), (5.0, 0.6, 0.5), LPS, Path("c")))
-
-
-# --- JSON and writing
-
-
-def test_json_round_trip(tmp_path: Path) -> None:
-    write_json(tmp_path / "new" / "a.json", {"Größe": [1, None]})
-    assert read_json(tmp_path / "new" / "a.json") == {"Größe": [1, None]}
-    assert (tmp_path / "new" / "a.json").read_text("utf-8").endswith("}\n")
-
-
-def test_json_with_nan_is_not_written(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    write_json(path, {"old": 1})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(path, {"new": float("nan")})
-    assert read_json(path) == {"old": 1}
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"a": 1', "line 1 column 8"),
-        ('{"a": NaN}', "the constant NaN"),
-        ('{"a": 1, "a": 2}', "the key 'a' twice"),
-        ("[" * 100_000, "bad-json"),
-    ],
-)
-def test_json_faults(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "a.json").write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_json(tmp_path / "a.json")
-
-
-def test_json_that_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_bytes(b"\xff\xfe{")
-    with pytest.raises(InputError, match=r"\[bad-json\]"):
-        read_json(tmp_path / "a.json")
-
-
-def test_atomic_file_keeps_the_old_content_on_failure(tmp_path: Path) -> None:
-    path = tmp_path / "a.nii.gz"
-    path.write_text("old")
-
-    def write_half() -> None:
-        with atomic_file(path) as temporary:
-            assert temporary.name.endswith(".nii.gz")
-            temporary.write_text("half")
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        write_half()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_atomic_directory(tmp_path: Path) -> None:
-    path = tmp_path / "out"
-    with atomic_directory(path) as temporary:
-        (temporary / "a").write_text("1")
-        assert not path.exists()
-    with pytest.raises(InputError, match=r"\[already-exists\] .*--overwrite"), atomic_directory(path):
-        pass
-    with pytest.raises(RuntimeError, match="stop"), atomic_directory(path, overwrite=True) as temporary:
-        raise RuntimeError("stop")
-    assert (path / "a").read_text() == "1"
-    with atomic_directory(path, overwrite=True) as temporary:
-        (temporary / "b").write_text("2")
-    assert [file.name for file in path.iterdir()] == ["b"]
-    assert list(tmp_path.iterdir()) == [path]
-
-
-# --- folders
-
-
-def test_list_cases(tmp_path: Path) -> None:
-    for name in ("b.nii.gz", "a.nii.gz", ".tmp-1-a.nii.gz", "dataset.json"):
-        (tmp_path / name).touch()
-    assert list_cases(tmp_path, ".nii.gz") == {"a": tmp_path / "a.nii.gz", "b": tmp_path / "b.nii.gz"}
-    with pytest.raises(InputError, match=r"\[missing-folder\]"):
-        list_cases(tmp_path / "none", ".nii.gz")
-
-
-def test_list_image_channels(tmp_path: Path) -> None:
-    for name in ("a_0001.nii.gz", "a_0000.nii.gz", "b_c_0000.nii.gz"):
-        (tmp_path / name).touch()
-    assert {case: [p.name for p in paths] for case, paths in list_image_channels(tmp_path, ".nii.gz").items()} == {
-        "a": ["a_0000.nii.gz", "a_0001.nii.gz"],
-        "b_c": ["b_c_0000.nii.gz"],
-    }
-    (tmp_path / "d.nii.gz").touch()
-    (tmp_path / "e_0001.nii.gz").touch()
-    with pytest.raises(
-        InputErrors, match=r"expected CASE_0000.nii.gz.*\n.*expected the channel 0000 of case e, got 0001"
-    ):
-        list_image_channels(tmp_path, ".nii.gz")
-
-
-def test_find_dataset(tmp_path: Path) -> None:
-    for name in ("Dataset042_Foo", "Dataset007_Bar", "Dataset007_Baz", "other"):
-        (tmp_path / name).mkdir()
-    assert find_dataset(tmp_path, 42) == tmp_path / "Dataset042_Foo"
-    assert find_dataset(tmp_path, "042") == tmp_path / "Dataset042_Foo"
-    assert find_dataset(tmp_path, "Dataset007_Baz") == tmp_path / "Dataset007_Baz"
-    with pytest.raises(InputError, match="expected one dataset with the id 7, got Dataset007_Bar, Dataset007_Baz"):
-        find_dataset(tmp_path, 7)
-    with pytest.raises(InputError, match=r"expected the dataset 1, found Dataset007_Bar, .*Dataset042_Foo"):
-        find_dataset(tmp_path, 1)
-
-
-def test_required_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("nnUNet_raw", raising=False)
-    with pytest.raises(
-        InputError, match=r"variable nnUNet_raw: expected a folder, it is unset -> set it: export nnUNet_raw"
-    ):
-        required_folder("nnUNet_raw")
-    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "none"))
-    with pytest.raises(InputError, match="none, which is none -> make the folder"):
-        required_folder("nnUNet_raw")
-    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
-    assert required_folder("nnUNet_raw") == tmp_path
-
-
-def test_written_json_is_strict(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", [1.5, "x"])
-    assert json.loads((tmp_path / "a.json").read_text()) == [1.5, "x"]

@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_multitask.datasets import find_dataset, required_folder
+from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.files import find_dataset, read_json, required_folder
 
 if TYPE_CHECKING:
     import torch

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from nnunet_multitask.config import parse_value
-    from nnunet_multitask.files import write_json
+    from nnunet_multitask.documents import write_json
     from nnunet_multitask.workflows.configure import derive_plans
 
     folder, plans = preprocessed_plans(args.dataset, args.source)

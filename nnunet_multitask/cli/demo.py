@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration and print where its summary is."""
-    from nnunet_multitask.files import read_json
+    from nnunet_multitask.documents import read_json
     from nnunet_multitask.workflows.demo import DemoSettings, run_demo
 
     def show(line: str) -> None:

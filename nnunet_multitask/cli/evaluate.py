@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, write the JSON file and print the means."""
+    from nnunet_multitask.documents import write_json
     from nnunet_multitask.evaluation.folders import evaluate_folders
-    from nnunet_multitask.files import write_json
 
     check_output(args.output, is_folder=False)
     dataset = read_dataset_info(args, [args.prediction])

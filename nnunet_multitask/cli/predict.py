@@ -105,7 +105,7 @@ def _model_folder(args: argparse.Namespace) -> Path:
     if not args.d or not args.c:
         raise InputError("missing-model", "arguments", "expected -m, or -d and -c, got neither", "name the model")
 
-    from nnunet_multitask.files import find_dataset, required_folder
+    from nnunet_multitask.datasets import find_dataset, required_folder
 
     dataset = find_dataset(required_folder("nnUNet_results"), args.d)
     return dataset / f"{args.tr}__{args.p}__{args.c}"

@@ -25,8 +25,9 @@ def run(args: argparse.Namespace) -> int:
     """Write the folds, print how many cases of each class they have, and return 0."""
     import json
 
+    from nnunet_multitask.datasets import find_dataset, list_image_channels, required_folder
+    from nnunet_multitask.documents import read_json, write_json
     from nnunet_multitask.errors import InputError
-    from nnunet_multitask.files import find_dataset, list_image_channels, read_json, required_folder, write_json
     from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
     from nnunet_multitask.splits import fold_counts, make_splits
 

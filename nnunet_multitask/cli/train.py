@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train as nnUNetv2_train does, after checks that name what is missing."""
     from nnunet_multitask import environment
-    from nnunet_multitask.files import required_folder
+    from nnunet_multitask.datasets import required_folder
 
     if args.c and args.val:
         raise InputError("contradiction", "--c --val", "expected one of the two, got both", "drop one")
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_fold(dataset: Path, fold: str) -> None:
     """Refuse a fold that the split file does not hold; nnU-Net would make up a random one."""
-    from nnunet_multitask.files import read_json
+    from nnunet_multitask.documents import read_json
 
     path = dataset / "splits_final.json"
     folds = len(read_json(path)) if path.is_file() else 5

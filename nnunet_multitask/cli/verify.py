@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     from nnunet_multitask.dataset_conversion.verification import verify_dataset
-    from nnunet_multitask.files import find_dataset, required_folder
+    from nnunet_multitask.datasets import find_dataset, required_folder
 
     dataset = find_dataset(required_folder("nnUNet_raw"), args.dataset)
     result = verify_dataset(dataset, tolerance_mm=args.geometry_tolerance_mm, progress=not args.json)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.config import PLANS_KEY
+from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.files import read_json
 from nnunet_multitask.labels import Target
 
 

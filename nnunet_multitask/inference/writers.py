@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from nnunet_multitask.files import atomic_file, check_schema, read_json, read_mask, write_json
+from nnunet_multitask.documents import check_schema, read_json, write_json
+from nnunet_multitask.files import read_mask
 from nnunet_multitask.labels import Target
+from nnunet_multitask.storage import atomic_file
 
 CLASSIFICATION_JSON = "classification.json"
 THRESHOLD = 0.5

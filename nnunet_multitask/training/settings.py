@@ -13,7 +13,7 @@ import torch
 from nnunetv2.paths import nnUNet_raw
 
 from nnunet_multitask.config import PLANS_KEY, SHORT_SCHEDULE, ScheduleConfig, schedule_from_plans
-from nnunet_multitask.files import write_json
+from nnunet_multitask.documents import write_json
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
 from nnunet_multitask.splits import make_splits
 from nnunet_multitask.training.supervision import load_sidecar

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nnunet_multitask.documents import write_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import write_json
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, Target, read_sidecar
 from nnunet_multitask.losses.classification import UNKNOWN
 

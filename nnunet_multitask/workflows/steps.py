@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from nnunet_multitask.documents import read_json, write_json
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.files import read_json, write_json
 
 Show = Callable[[str], None]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.cli.main import main
-from nnunet_multitask.files import check_schema
+from nnunet_multitask.documents import check_schema
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nnunet_multitask.cli.main import main
-from nnunet_multitask.files import read_json, write_json
+from nnunet_multitask.documents import read_json, write_json
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.dataset_conversion.folder import convert
+from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import read_json
 from nnunet_multitask.labels import Case, read_sidecar
 
 HIPPOCAMPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "hippocampus"

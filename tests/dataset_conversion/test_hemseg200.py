@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.dataset_conversion.hemseg200 import convert
+from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import read_image, read_json
+from nnunet_multitask.files import read_image
 from nnunet_multitask.labels import Case, read_sidecar
 
 SCANS = {"train": ["00000000a1", "00000000a2"], "val": ["00000000b1"], "test": ["00000000c1"]}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.dataset_conversion.verification import verify_dataset
-from nnunet_multitask.files import read_json, write_json
+from nnunet_multitask.documents import read_json, write_json
 
 
 def save(path: Path, *, size: int = 4, value: int = 0, shift_mm: float = 0.0) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nnunet_multitask.documents import check_schema
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.folders import evaluate_folders
-from nnunet_multitask.files import check_schema
 from nnunet_multitask.labels import read_sidecar
 
 LABELS = {"background": 0, "IPH": 1, "IVH": 2}

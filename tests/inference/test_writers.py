@@ -5,7 +5,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from nnunet_multitask.files import check_schema
+from nnunet_multitask.documents import check_schema
 from nnunet_multitask.inference.writers import (
     CasePrediction,
     mask_values,

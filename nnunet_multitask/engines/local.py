@@ -1,0 +1,68 @@
+"""One map over many items, in this process or in several, with a progress bar; knows nothing of medicine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ITEMS_IN_FLIGHT = 4  # per worker: results that wait for their turn take memory
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_order(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    num_workers: int | None = None,
+    description: str,
+    unit: str = "case",
+    progress: bool = True,
+) -> Iterator[R]:
+    """Yield ``function(item)`` for each item, in the order of the items.
+
+    Args:
+        function: what to do; with several workers it, the items and the results are pickled.
+        items: any number of them; none gives nothing.
+        num_workers: processes, None for one a core; 1 works in this process.
+        description, unit: for the progress bar, which shows the rate.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        Whatever ``function`` raises, as soon as its turn comes; items not begun by then are given up.
+        BrokenProcessPool: a worker was killed, for want of memory as a rule.
+    """
+    items = list(items)
+    workers = min(num_workers or available_cores(), len(items))
+    with tqdm(total=len(items), desc=description, unit=unit, disable=not progress) as bar:
+        for result in map(function, items) if workers <= 1 else _in_processes(function, items, workers):
+            bar.update()
+            yield result
+
+
+def _in_processes(function: Callable[[T], R], items: list[T], num_workers: int) -> Iterator[R]:
+    # spawned, since a fork of a process that has started threads may hang
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+        running: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                if len(running) == ITEMS_IN_FLIGHT * num_workers:
+                    yield running.popleft().result()
+                running.append(pool.submit(function, item))
+            while running:
+                yield running.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,82 @@
+"""Bytes on disk: reading what is there, writing all or nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nnunet_multitask.errors import InputError
+
+
+def read_bytes(path: Path, limit: int = -1) -> bytes:
+    """Return the bytes of a file, at most ``limit`` of them where it is not negative.
+
+    Raises:
+        InputError: no such file, a folder, not readable, or empty.
+    """
+    remedy = "check the path"
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit)
+    except FileNotFoundError as error:
+        raise InputError("missing-file", path, "expected a file, found none", remedy) from error
+    except OSError as error:
+        raise InputError("unreadable-file", path, f"expected a readable file, got: {error.strerror}", remedy) from error
+    if not content:
+        raise InputError("empty-file", path, "expected content, got 0 bytes", "copy the file again")
+    return content
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary file name beside ``path``; rename it to ``path`` on success, remove it on failure.
+
+    The temporary name keeps the ending of the file, since image writers choose the format by it. Missing parent
+    folders are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_sibling(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; rename it to ``path`` on success, remove it on failure.
+
+    Args:
+        path: the folder to appear.
+        overwrite: replace an existing folder, after the new one is complete.
+
+    Raises:
+        InputError: the folder exists and may not be replaced.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError("already-exists", path, "expected no such folder, found one", "use --overwrite to replace it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_sibling(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            replaced = _temporary_sibling(path)
+            path.rename(replaced)
+            temporary.rename(path)
+            shutil.rmtree(replaced)
+        else:
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_sibling(path: Path) -> Path:
+    return path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")

@@ -1,0 +1,58 @@
+"""Cases in folders, datasets by name or id, folders that variables name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nnunet_multitask.datasets import find_dataset, list_cases, list_image_channels, required_folder
+from nnunet_multitask.errors import InputError, InputErrors
+
+
+def test_list_cases(tmp_path: Path) -> None:
+    for name in ("b.nii.gz", "a.nii.gz", ".tmp-1-a.nii.gz", "dataset.json"):
+        (tmp_path / name).touch()
+    assert list_cases(tmp_path, ".nii.gz") == {"a": tmp_path / "a.nii.gz", "b": tmp_path / "b.nii.gz"}
+    with pytest.raises(InputError, match=r"\[missing-folder\]"):
+        list_cases(tmp_path / "none", ".nii.gz")
+
+
+def test_list_image_channels(tmp_path: Path) -> None:
+    for name in ("a_0001.nii.gz", "a_0000.nii.gz", "b_c_0000.nii.gz"):
+        (tmp_path / name).touch()
+    assert {case: [p.name for p in paths] for case, paths in list_image_channels(tmp_path, ".nii.gz").items()} == {
+        "a": ["a_0000.nii.gz", "a_0001.nii.gz"],
+        "b_c": ["b_c_0000.nii.gz"],
+    }
+    (tmp_path / "d.nii.gz").touch()
+    (tmp_path / "e_0001.nii.gz").touch()
+    with pytest.raises(
+        InputErrors, match=r"expected CASE_0000.nii.gz.*\n.*expected the channel 0000 of case e, got 0001"
+    ):
+        list_image_channels(tmp_path, ".nii.gz")
+
+
+def test_find_dataset(tmp_path: Path) -> None:
+    for name in ("Dataset042_Foo", "Dataset007_Bar", "Dataset007_Baz", "other"):
+        (tmp_path / name).mkdir()
+    assert find_dataset(tmp_path, 42) == tmp_path / "Dataset042_Foo"
+    assert find_dataset(tmp_path, "042") == tmp_path / "Dataset042_Foo"
+    assert find_dataset(tmp_path, "Dataset007_Baz") == tmp_path / "Dataset007_Baz"
+    with pytest.raises(InputError, match="expected one dataset with the id 7, got Dataset007_Bar, Dataset007_Baz"):
+        find_dataset(tmp_path, 7)
+    with pytest.raises(InputError, match=r"expected the dataset 1, found Dataset007_Bar, .*Dataset042_Foo"):
+        find_dataset(tmp_path, 1)
+
+
+def test_required_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    with pytest.raises(
+        InputError, match=r"variable nnUNet_raw: expected a folder, it is unset -> set it: export nnUNet_raw"
+    ):
+        required_folder("nnUNet_raw")
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="none, which is none -> make the folder"):
+        required_folder("nnUNet_raw")
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    assert required_folder("nnUNet_raw") == tmp_path
