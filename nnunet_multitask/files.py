@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.nifti import MAX_SPACING_MM, read_nifti
-from nnunet_multitask.storage import read_bytes
+from nnunet_multitask.nifti import MAX_SPACING_MM, read_nifti, write_nifti
+from nnunet_multitask.storage import atomic_file, read_bytes
+
+_RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's axes run to left and posterior, NIfTI's to right and anterior
 
 MASK_ROUNDING = 1e-3  # float masks this near to an integer are repaired
 
@@ -27,6 +30,9 @@ class Volume:
         affine: (4, 4), voxel index (x, y, z) to RAS+ millimetres, as in NIfTI.
         path: where it was read.
         repaired_voxels: voxels of a float mask that were rounded to the integer beside them.
+        sha256: of the bytes of the file at ``path``, hexadecimal; empty where the volume was never a file.
+        changed: array or affine are no longer what the file at ``path`` holds.
+        warnings: what is doubtful about the file, such as a qform and an sform that disagree.
     """
 
     array: npt.NDArray[Any]
@@ -34,6 +40,9 @@ class Volume:
     affine: npt.NDArray[np.float64]
     path: Path
     repaired_voxels: int = 0
+    sha256: str = ""
+    changed: bool = False
+    warnings: tuple[InputError, ...] = ()
 
     def corners_mm(self) -> npt.NDArray[np.float64]:
         """Return the centres of the eight corner voxels in RAS+ millimetres, (8, 3)."""
@@ -101,7 +110,25 @@ def read_mask(path: str | Path, allowed_labels: Collection[int] | None = None) -
         expected = "values from 0 on" if known is None else f"the values {sorted(known)}"
         fault = f"expected {expected}, got {', '.join(unknown[:10])}"
         raise InputError("unknown-mask-value", volume.path, fault, "correct the mask or the labels of dataset.json")
-    return Volume(array, volume.spacing_mm, volume.affine, volume.path, repaired)
+    return replace(volume, array=array, repaired_voxels=repaired, changed=array is not volume.array)
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Write a volume with its type and geometry; the file appears whole or not at all.
+
+    Args:
+        volume: array (Z, Y, X) of a type that the format knows.
+        path: ``.nii.gz`` and ``.nii`` get qform and sform, both with code 1; other endings are written by SimpleITK.
+
+    Raises:
+        InputError: an ending or a type of voxels that cannot be written.
+    """
+    path = Path(path)
+    with atomic_file(path) as temporary:
+        if path.name.endswith((".nii.gz", ".nii")):
+            write_nifti(volume.array, volume.affine, temporary)
+        else:
+            _write_itk(volume, temporary)
 
 
 def count_values(array: npt.NDArray[Any]) -> dict[int, int]:
@@ -140,6 +167,21 @@ def check_same_geometry(a: Volume, b: Volume, tolerance_mm: float = 1e-3) -> Non
         )
 
 
+def repair_geometry(reference: Volume, volume: Volume) -> Volume:
+    """Return a volume with the affine of another one, where it can only be meant to be the same.
+
+    Returns:
+        ``volume`` itself where the affines are equal; otherwise with the affine of ``reference`` and ``changed`` set.
+
+    Raises:
+        InputError: the shapes differ, or corresponding corners lie half a voxel or more apart.
+    """
+    if np.array_equal(reference.affine, volume.affine) and reference.array.shape == volume.array.shape:
+        return volume
+    check_same_geometry(reference, volume, tolerance_mm=0.5 * min(reference.spacing_mm))
+    return replace(volume, affine=reference.affine, spacing_mm=reference.spacing_mm, changed=True)
+
+
 def _check_finite(volume: Volume) -> None:
     if not np.issubdtype(volume.array.dtype, np.floating):
         return
@@ -161,14 +203,16 @@ def _index(index: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _read_volume(path: Path) -> Volume:
     if path.name.endswith((".nii.gz", ".nii")):
-        return _volume(*read_nifti(path), path)
+        nifti = read_nifti(path)
+        volume = _volume(nifti.array, nifti.affine, path)
+        return replace(volume, sha256=nifti.sha256, warnings=nifti.warnings)
     return _read_itk(path)
 
 
 def _read_itk(path: Path) -> Volume:
     import SimpleITK as sitk
 
-    read_bytes(path, limit=1)
+    digest = hashlib.sha256(read_bytes(path)).hexdigest()
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -182,7 +226,27 @@ def _read_itk(path: Path) -> Volume:
     lps = np.eye(4)
     lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     lps[:3, 3] = image.GetOrigin()
-    return _volume(sitk.GetArrayFromImage(image), np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps, path)
+    return replace(_volume(sitk.GetArrayFromImage(image), _RAS_LPS @ lps, path), sha256=digest)
+
+
+def _write_itk(volume: Volume, path: Path) -> None:
+    import SimpleITK as sitk
+
+    lps = _RAS_LPS @ volume.affine
+    try:
+        image = sitk.GetImageFromArray(volume.array)
+        image.SetSpacing(volume.spacing_mm[::-1])
+        image.SetOrigin(lps[:3, 3])
+        image.SetDirection((lps[:3, :3] / volume.spacing_mm[::-1]).ravel())
+        sitk.WriteImage(image, str(path), True)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InputError(
+            "unwritable-image",
+            path,
+            f"expected an ending and a type that can be written, got: {reason}",
+            "write .nii.gz",
+        ) from error
 
 
 def _volume(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], path: Path) -> Volume:

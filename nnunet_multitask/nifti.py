@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
-import logging
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,35 @@ import numpy.typing as npt
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.storage import read_bytes
 
-logger = logging.getLogger(__name__)
-
 MAX_SPACING_MM = 50.0
 
 _CHUNK_BYTES = 1 << 20
 
 
-def read_nifti(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+@dataclass(frozen=True)
+class Nifti:
+    """What a NIfTI file holds.
+
+    Args:
+        array: (Z, Y, X) in native byte order, with slope and intercept applied.
+        affine: (4, 4), voxel index (x, y, z) to RAS+ mm.
+        sha256: of the file's bytes.
+        warnings: qform and sform that disagree.
+    """
+
+    array: npt.NDArray[Any]
+    affine: npt.NDArray[np.float64]
+    sha256: str
+    warnings: tuple[InputError, ...]
+
+
+def read_nifti(path: Path) -> Nifti:
     """Read a NIfTI-1 file to its last byte, so that gzip compares its checksum.
 
     SimpleITK reads a truncated file silently and the rest as zero; nibabel overlooks most flipped bits.
 
     Returns:
-        The voxels, (Z, Y, X) in native byte order with slope and intercept applied, and the (4, 4) affine from voxel
-        index (x, y, z) to RAS+ mm: the sform, else the qform, else that of spacing alone.
+        Voxels and geometry: the sform, else the qform, else that of spacing alone.
 
     Raises:
         InputError: no such file, damaged gzip, wrong ending, impossible header, fewer bytes than the header says.
@@ -65,7 +80,25 @@ def read_nifti(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     slope, intercept = header.get_slope_inter()
     if slope is not None and (slope, intercept) != (1, 0):
         array = array * np.float32(slope) + np.float32(intercept or 0)
-    return array, _affine(header, path)
+    affine, warnings = _affine(header, path)
+    return Nifti(array, affine, hashlib.sha256(raw).hexdigest(), warnings)
+
+
+def write_nifti(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], path: Path) -> None:
+    """Write a NIfTI-1 file with qform and sform, both with code 1.
+
+    Args:
+        array: (Z, Y, X) of a type that NIfTI knows; kept.
+        affine: (4, 4), voxel index (x, y, z) to RAS+ mm, without shear.
+        path: ends with ``.nii.gz`` or ``.nii``.
+    """
+    import nibabel
+
+    image = nibabel.Nifti1Image(array.T, affine, dtype=array.dtype)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    nibabel.save(image, path)
 
 
 def _read_to_end(stream: io.BufferedIOBase, head: bytes) -> bytearray:
@@ -110,14 +143,18 @@ def _checked_header(header: Any, path: Path) -> tuple[tuple[int, ...], np.dtype[
     return shape, dtype
 
 
-def _affine(header: Any, path: Path) -> npt.NDArray[np.float64]:
+def _affine(header: Any, path: Path) -> tuple[npt.NDArray[np.float64], tuple[InputError, ...]]:
+    warnings = []
     if header["sform_code"] > 0 and header["qform_code"] > 0:
         difference = float(np.abs(header.get_sform() - _qform(header, path)).max())
         if difference > 1e-3:
-            logger.warning("WARN [qform-sform] %s: they differ by %.3g; the sform was used", path, difference)
+            fault = f"expected equal qform and sform, they differ by {difference:.3g}; the sform was used"
+            warnings.append(InputError("qform-sform", path, fault, "correct the header"))
     if header["sform_code"] > 0:
-        return np.asarray(header.get_sform(), np.float64)
-    return _qform(header, path) if header["qform_code"] > 0 else np.asarray(header.get_base_affine(), np.float64)
+        return np.asarray(header.get_sform(), np.float64), tuple(warnings)
+    if header["qform_code"] > 0:
+        return _qform(header, path), ()
+    return np.asarray(header.get_base_affine(), np.float64), ()
 
 
 def _qform(header: Any, path: Path) -> npt.NDArray[np.float64]:

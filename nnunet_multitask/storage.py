@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nnunet_multitask.errors import InputError
+
+_FICLONE = 0x40049409  # of linux/fs.h
+_COPY_BYTES = 1 << 20
 
 
 def read_bytes(path: Path, limit: int = -1) -> bytes:
@@ -29,6 +33,42 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
     if not content:
         raise InputError("empty-file", path, "expected content, got 0 bytes", "copy the file again")
     return content
+
+
+def copy_file(source: str | Path, destination: str | Path, link: bool = False) -> None:
+    """Copy the content of a file, sharing its blocks where the file system can (reflink).
+
+    Nothing of the source but its content is taken over, so that a read-only source gives a writable copy.
+
+    Args:
+        source: a file; a symbolic link is followed.
+        destination: must not exist; its folder must. A copy that fails may leave a part: copy inside
+            ``atomic_directory`` or ``atomic_file``.
+        link: make a hard link instead: no space is taken, but who changes one file then changes both.
+
+    Raises:
+        InputError: the source cannot be read, the destination exists, or a hard link cannot be made.
+    """
+    source, destination = Path(source), Path(destination)
+    if link:
+        try:
+            os.link(source.resolve(), destination)
+        except OSError as error:
+            fault = f"expected to make a hard link at {destination}, got: {error.strerror}"
+            raise InputError("no-hard-link", source, fault, "copy: leave out --link") from error
+        return
+    read_bytes(source, limit=1)
+    with source.open("rb") as content, destination.open("xb") as copy:
+        if not _reflink(content.fileno(), copy.fileno()):
+            shutil.copyfileobj(content, copy, _COPY_BYTES)
+
+
+def _reflink(source: int, destination: int) -> bool:
+    try:
+        fcntl.ioctl(destination, _FICLONE, source)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

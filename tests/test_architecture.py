@@ -15,7 +15,7 @@ import pytest
 PACKAGE = "nnunet_multitask"
 ROOT = Path(__file__).resolve().parents[1]
 
-READING = {"storage", "documents", "datasets", "nifti", "files"}
+READING = {"storage", "documents", "datasets", "nifti", "files", "plausibility"}
 GROUND_FLOOR = READING | {"labels", "splits", "environment", "engines"}
 UPPER_ROOMS = {"config", "networks", "losses", "inference", "training", "evaluation", "dataset_conversion"}
 
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "datasets": READING,
     "nifti": READING,
     "files": READING,
+    "plausibility": READING,
     "labels": GROUND_FLOOR,
     "splits": GROUND_FLOOR,
     "engines": set(),  # knows nothing of medicine
