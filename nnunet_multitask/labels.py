@@ -2,87 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nnunet_multitask.documents import check_schema, read_json, write_json
 from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.targets import (
+    SIDECAR_VERSION,
+    Label,
+    Target,
+    TargetType,
+    label_fault,
+    listing,
+    parse_target,
+    target_faults,
+)
+
+__all__ = [
+    "SIDECAR_NAME",
+    "SIDECAR_VERSION",
+    "Case",
+    "Label",
+    "LabelSidecar",
+    "Target",
+    "TargetType",
+    "case_id_fault",
+    "parse_sidecar",
+    "read_sidecar",
+    "write_sidecar",
+]
 
 SIDECAR_NAME = "class_labels.json"
-SIDECAR_VERSION = 1
-
-TargetType = Literal["binary", "multiclass", "multilabel"]
-Label = str | tuple[str, ...]
 
 _SAFE_CASE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
-
-
-@dataclass(frozen=True)
-class Target:
-    """One question that is asked of every case, and its possible answers.
-
-    Args:
-        name: key of the target in the sidecar.
-        type: ``binary`` (classes are negative, positive), ``multiclass`` (one of them) or ``multilabel`` (any of them).
-        classes: names of the classes; their order is the order of the network's outputs.
-        description: free text.
-        present_if_label: class name to the mask labels whose presence means the class (not for multiclass).
-        min_voxels: voxels of such mask labels from which on a patch has the class.
-    """
-
-    name: str
-    type: TargetType
-    classes: tuple[str, ...]
-    description: str = ""
-    present_if_label: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    min_voxels: int = 10
-
-    @property
-    def num_outputs(self) -> int:
-        """Number of logits: one for the positive class of a binary target, else one a class."""
-        return 1 if self.type == "binary" else len(self.classes)
-
-    def encode(self, label: Label) -> tuple[int, ...]:
-        """Return a known label as numbers.
-
-        Args:
-            label: a class name, or for a multilabel target a tuple of class names (possibly empty).
-
-        Returns:
-            ``(0,)`` or ``(1,)`` for binary, ``(class index,)`` for multiclass, a 0 or 1 for each class for multilabel.
-
-        Raises:
-            InputError: the label has another form than the target's type asks for, or names an unknown class.
-        """
-        fault = _label_fault(self, label)
-        if fault is not None:
-            raise InputError("unknown-class", f"target {self.name}", *fault)
-        if self.type == "multilabel":
-            return tuple(int(name in label) for name in self.classes)
-        return (self.classes.index(str(label)),)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the target as it stands in the sidecar and in the plans, without its name."""
-        document: dict[str, Any] = {"type": self.type, "classes": list(self.classes)}
-        if self.description:
-            document["description"] = self.description
-        if self.present_if_label:
-            document["present_if_label"] = {name: list(labels) for name, labels in self.present_if_label.items()}
-            document["min_voxels"] = self.min_voxels
-        return document
-
-    @classmethod
-    def from_json(cls, name: str, document: Mapping[str, Any], where: str | Path) -> Target:
-        """Return the target that ``to_json`` wrote.
-
-        Raises:
-            InputErrors: every fault of shape or meaning, each with ``where`` and its place.
-        """
-        wrapped = {"version": SIDECAR_VERSION, "targets": {name: document}, "cases": {}}
-        return parse_sidecar(wrapped, where).targets[name]
 
 
 @dataclass(frozen=True)
@@ -183,8 +139,8 @@ def parse_sidecar(document: Any, where: str | Path) -> LabelSidecar:
             faults of meaning (unknown class, unknown target, ...) only where the shape is right.
     """
     check_schema(document, "class_labels.json", where)
-    targets = {name: _target(name, entry) for name, entry in document["targets"].items()}
-    errors = [error for target in targets.values() for error in _target_errors(target, where)]
+    targets = {name: parse_target(name, entry) for name, entry in document["targets"].items()}
+    errors = [error for target in targets.values() for error in target_faults(target, where)]
     for case_id, entry in document["cases"].items():
         errors.extend(_case_errors(case_id, entry, targets, where))
     if errors:
@@ -197,17 +153,6 @@ def case_id_fault(case_id: str) -> str | None:
     if _SAFE_CASE_ID.fullmatch(case_id):
         return None
     return f"expected at most 200 letters, digits and the signs _ . + -, not starting with a sign, got {case_id[:80]!r}"
-
-
-def _target(name: str, entry: Mapping[str, Any]) -> Target:
-    return Target(
-        name=name,
-        type=entry["type"],
-        classes=tuple(entry["classes"]),
-        description=entry.get("description", ""),
-        present_if_label={key: tuple(labels) for key, labels in entry.get("present_if_label", {}).items()},
-        min_voxels=entry.get("min_voxels", 10),
-    )
 
 
 def _case(entry: Mapping[str, Any]) -> Case:
@@ -223,39 +168,6 @@ def _case(entry: Mapping[str, Any]) -> Case:
     )
 
 
-def _target_errors(target: Target, where: str | Path) -> list[InputError]:
-    place = f"{where}: targets/{target.name}"
-    errors = []
-    if len(set(target.classes)) < len(target.classes):
-        twice = sorted({name for name in target.classes if target.classes.count(name) > 1})
-        errors.append(
-            InputError(
-                "duplicate-class", f"{place}/classes", f"expected each class once, got {twice} twice", "remove it"
-            )
-        )
-    if target.type == "binary" and len(target.classes) != 2:
-        errors.append(
-            InputError(
-                "bad-target",
-                f"{place}/classes",
-                f"expected two classes (negative, positive) of a binary target, got {len(target.classes)}",
-                'use the type "multiclass" or "multilabel"',
-            )
-        )
-    if not target.present_if_label:
-        return errors
-    allowed = {"binary": target.classes[1:], "multiclass": (), "multilabel": target.classes}[target.type]
-    unknown = sorted(set(target.present_if_label) - set(allowed))
-    if unknown:
-        fault = f"expected only {_listing(allowed)}, got {_listing(unknown)}"
-        if target.type == "multiclass":
-            fault = "expected a binary or multilabel target, got multiclass"
-        errors.append(
-            InputError("bad-target", f"{place}/present_if_label", fault, "name classes that mask labels alone can tell")
-        )
-    return errors
-
-
 def _case_errors(
     case_id: str, entry: Mapping[str, Any], targets: Mapping[str, Target], where: str | Path
 ) -> list[InputError]:
@@ -264,35 +176,31 @@ def _case_errors(
     fault = case_id_fault(case_id)
     if fault is not None:
         errors.append(InputError("unsafe-case-id", place, fault, "rename the case and its files"))
+    fault = _attributes_fault(entry.get("attributes", {}))
+    if fault is not None:
+        remedy = "write null or leave out what is unknown, and numbers of Python instead of arrays"
+        errors.append(InputError("bad-attribute", f"{place}/attributes", fault, remedy))
     labels = [(f"labels/{name}", name, label) for name, label in entry.get("labels", {}).items()]
     for name, slice_labels in entry.get("slices", {}).items():
         labels.extend((f"slices/{name}/{index}", name, label) for index, label in enumerate(slice_labels))
     for key, name, label in labels:
         if name not in targets:
-            fault = f"expected one of the targets {_listing(targets)}, got {name!r}"
+            fault = f"expected one of the targets {listing(targets)}, got {name!r}"
             errors.append(
                 InputError("unknown-target", f"{place}/{key}", fault, "declare it under targets, or correct it")
             )
         elif label is not None:
-            problem = _label_fault(targets[name], _label_from_json(label))
+            problem = label_fault(targets[name], _label_from_json(label))
             if problem is not None:
                 errors.append(InputError("unknown-class", f"{place}/{key}", *problem))
     return errors
 
 
-def _label_fault(target: Target, label: Label) -> tuple[str, str] | None:
-    """Return fault and remedy of a label, or None where the target knows it."""
-    if isinstance(label, str) and target.type == "multilabel":
-        return f"expected a list of classes (multilabel), got {label!r}", f'write ["{label}"]'
-    if not isinstance(label, str) and target.type != "multilabel":
-        return f"expected one class ({target.type}), got the list {list(label)}", "name one class, or use multilabel"
-    names = (label,) if isinstance(label, str) else label
-    unknown = [name for name in names if name not in target.classes]
-    if unknown:
-        fault = f"expected classes among {_listing(target.classes)}, got {_listing(unknown)}"
-        return fault, "correct the label, or declare the class under targets"
-    if len(set(names)) < len(names):
-        return f"expected each class once, got {list(names)}", "remove the duplicate"
+def _attributes_fault(attributes: Mapping[str, Any]) -> str | None:
+    try:
+        json.dumps(attributes, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return f"expected values that strict JSON can hold, got: {error}"
     return None
 
 
@@ -302,7 +210,3 @@ def _label_from_json(label: str | list[str]) -> Label:
 
 def _label_to_json(label: Label) -> str | list[str]:
     return label if isinstance(label, str) else list(label)
-
-
-def _listing(names: Any) -> str:
-    return ", ".join(repr(name) for name in names)

@@ -16,7 +16,7 @@ PACKAGE = "nnunet_multitask"
 ROOT = Path(__file__).resolve().parents[1]
 
 READING = {"storage", "documents", "datasets", "nifti", "files", "plausibility"}
-GROUND_FLOOR = READING | {"labels", "splits", "environment", "engines"}
+GROUND_FLOOR = READING | {"targets", "labels", "splits", "environment", "engines"}
 UPPER_ROOMS = {"config", "networks", "losses", "inference", "training", "evaluation", "dataset_conversion"}
 
 # room -> the rooms that it may import, besides itself and errors
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "nifti": READING,
     "files": READING,
     "plausibility": READING,
+    "targets": READING,
     "labels": GROUND_FLOOR,
     "splits": GROUND_FLOOR,
     "engines": set(),  # knows nothing of medicine

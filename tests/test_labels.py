@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,6 @@ from nnunet_multitask.labels import (
     read_sidecar,
     write_sidecar,
 )
-
-BINARY = Target("ich", "binary", ("healthy", "bleeding"), present_if_label={"bleeding": (1, 2)}, min_voxels=5)
-MULTICLASS = Target("subtype", "multiclass", ("IPH", "IVH", "SAH"), description="kind of bleeding")
-MULTILABEL = Target("findings", "multilabel", ("IVH", "IPH", "EDH"))
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -63,31 +58,6 @@ def test_reads_what_the_architecture_shows() -> None:
     assert sidecar.cases["ICH_049"].slices == {"findings": ((), ("EDH",), None)}
 
 
-@pytest.mark.parametrize(
-    ("target", "label", "outputs", "code"),
-    [
-        (BINARY, "healthy", 1, (0,)),
-        (BINARY, "bleeding", 1, (1,)),
-        (MULTICLASS, "SAH", 3, (2,)),
-        (MULTILABEL, (), 3, (0, 0, 0)),
-        (MULTILABEL, ("EDH", "IVH"), 3, (1, 0, 1)),
-    ],
-)
-def test_encode(target: Target, label: str | tuple[str, ...], outputs: int, code: tuple[int, ...]) -> None:
-    assert target.num_outputs == outputs
-    assert target.encode(label) == code
-
-
-def test_encode_names_the_known_classes() -> None:
-    with pytest.raises(InputError, match=r"\[unknown-class\] target subtype: .*'IPH', 'IVH', 'SAH', got 'EDH'"):
-        MULTICLASS.encode("EDH")
-
-
-@pytest.mark.parametrize("target", [BINARY, MULTICLASS, MULTILABEL])
-def test_target_survives_json(target: Target) -> None:
-    assert Target.from_json(target.name, json.loads(json.dumps(target.to_json())), "plans.json") == target
-
-
 def test_sidecar_survives_a_file(tmp_path: Path) -> None:
     sidecar = parse_sidecar(document(), "x")
     write_sidecar(sidecar, tmp_path / "class_labels.json")
@@ -95,7 +65,9 @@ def test_sidecar_survives_a_file(tmp_path: Path) -> None:
 
 
 def test_writing_refuses_faults_and_leaves_nothing(tmp_path: Path) -> None:
-    sidecar = LabelSidecar({"subtype": MULTICLASS}, {"a": Case({"subtype": "EDH"})})
+    sidecar = LabelSidecar(
+        {"subtype": Target("subtype", "multiclass", ("IPH", "IVH"))}, {"a": Case({"subtype": "EDH"})}
+    )
     with pytest.raises(InputErrors, match="cases/a/labels/subtype"):
         write_sidecar(sidecar, tmp_path / "class_labels.json")
     assert list(tmp_path.iterdir()) == []
@@ -135,43 +107,37 @@ def test_all_faults_of_meaning_come_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "text"),
-    [
-        ({"type": "multiclass", "classes": ["a", "a"]}, "expected each class once, got ['a'] twice"),
-        ({"type": "binary", "classes": ["a", "b", "c"]}, "expected two classes (negative, positive)"),
-        ({"type": "multiclass", "classes": ["a", "b"], "present_if_label": {"a": [1]}}, "got multiclass"),
-        (
-            {"type": "binary", "classes": ["no", "yes"], "present_if_label": {"no": [1]}},
-            "expected only 'yes', got 'no'",
-        ),
-        (
-            {"type": "multilabel", "classes": ["a", "b"], "present_if_label": {"c": [1]}},
-            "expected only 'a', 'b', got 'c'",
-        ),
-        ({"type": "multiclass", "classes": ["a"]}, "targets/t/classes: ['a'] is too short"),
-        ({"type": "ordinal", "classes": ["a", "b"]}, "targets/t/type: 'ordinal' is not one of"),
-        ({"type": "binary", "classes": ["a", " b"]}, "targets/t/classes/1: ' b' does not match"),
-        ({"type": "binary", "clases": ["a", "b"]}, "'clases': did you mean 'classes'?"),
-    ],
-)
-def test_faults_of_a_target(entry: dict[str, Any], text: str) -> None:
-    found = messages({"version": 1, "targets": {"t": entry}, "cases": {}})
-    assert any(text in message for message in found), found
-
-
-@pytest.mark.parametrize(
     ("changes", "text"),
     [
         ({"version": 2}, "version: 1 was expected"),
         ({"targets": {}}, "targets: {} should be non-empty"),
         ({"cases": {"a": {"lables": {}}}}, "'lables': did you mean 'labels'?"),
         ({"cases": {"a": {"labels": {"subtype": 1}}}}, "cases/a/labels/subtype: 1 is not of type 'string'"),
-        ({"cases": {"a": {"labels": {"subtype": ""}}}}, "cases/a/labels/subtype: '' does not match"),
+        ({"cases": {"a": {"group": ""}}}, "cases/a/group: '' should be non-empty"),
+        ({"cases": {"a": {"slices": {"findings": "EDH"}}}}, "cases/a/slices/findings: 'EDH' is not of type 'array'"),
+        ({"targets": {"t\n": {"type": "binary", "classes": ["a", "b"]}}}, "targets: 't\\n' does not match"),
     ],
 )
 def test_faults_of_shape(changes: dict[str, Any], text: str) -> None:
     found = messages(document(**changes))
     assert any(text in message for message in found), found
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (float("nan"), "cases/a/attributes: expected values that strict JSON can hold, got: Out of range"),
+        ({1, 2}, "cases/a/attributes: expected values that strict JSON can hold, got: Object of type set"),
+    ],
+)
+def test_attributes_that_json_cannot_hold(value: Any, text: str, tmp_path: Path) -> None:
+    sidecar = LabelSidecar(
+        {"subtype": Target("subtype", "multiclass", ("IPH", "IVH"))}, {"a": Case(attributes={"age_years": value})}
+    )
+    with pytest.raises(InputErrors, match=r"\[bad-attribute\]") as caught:
+        write_sidecar(sidecar, tmp_path / "class_labels.json")
+    assert text in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("case_id", ["../a", "a/b", "a\0", "a b", "<script>", "=cmd()", "a" * 201, "", ".a", "-a"])
