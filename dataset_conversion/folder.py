@@ -15,8 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.dataset_conversion.columns import Columns, find_columns, is_test, known_value, make_targets
-from nnunet_multitask.dataset_conversion.raw_writer import Source, SourceCase, dataset_folder, write_dataset
-from nnunet_multitask.dataset_conversion.script import add_dataset_arguments, run_script, summarize
+from nnunet_multitask.dataset_conversion.raw_writer import (
+    DEFAULT_OPTIONS,
+    Conversion,
+    ConversionOptions,
+    Source,
+    SourceCase,
+    dataset_folder,
+    write_dataset,
+)
+from nnunet_multitask.dataset_conversion.script import add_dataset_arguments, options_from, run_script, summarize
 from nnunet_multitask.dataset_conversion.tables import Row, read_table
 from nnunet_multitask.datasets import list_cases, required_folder
 from nnunet_multitask.errors import InputError, InputErrors
@@ -42,9 +50,8 @@ def convert(
     label_names: Sequence[str] | None = None,
     channel_names: Sequence[str] = ("CT",),
     allow_missing: bool = False,
-    overwrite: bool = False,
-    progress: bool = True,
-) -> Path:
+    options: ConversionOptions = DEFAULT_OPTIONS,
+) -> Conversion:
     """Convert a folder with ``images``, ``labels`` and a table of classes into an nnU-Net raw dataset.
 
     Args:
@@ -59,16 +66,15 @@ def convert(
         label_names: names of the mask values 1, 2, ..., each once; ``label_1`` ... by default.
         channel_names: one for each channel; nnU-Net normalises ``CT`` by Hounsfield units and others by z-score.
         allow_missing: take images that the table does not name, with unknown class, and pass over rows without image.
-        overwrite: replace a dataset of that id and name that a converter wrote.
-        progress: show a progress bar.
+        options: shared by all converters.
 
     Returns:
-        The folder of the dataset.
+        The folder of the dataset, and the report.
 
     Raises:
         InputError, InputErrors: every fault of the source, with file, fault and remedy; nothing is written.
     """
-    folder = dataset_folder(raw_dir, dataset_id, dataset_name, overwrite)
+    folder = dataset_folder(raw_dir, dataset_id, dataset_name, options.overwrite)
     _check_label_names(label_names)
     root = Path(input_dir)
     table_path = _find_table(root) if table is None else Path(table)
@@ -109,7 +115,7 @@ def convert(
         file_ending=ending,
         warnings=[*columns.warnings, *warnings],
     )
-    return write_dataset(source, folder, overwrite=overwrite, progress=progress)
+    return write_dataset(source, folder, options)
 
 
 def _find_table(root: Path) -> Path:
@@ -214,9 +220,9 @@ def _check_label_names(label_names: Sequence[str] | None) -> None:
 def _labels(cases: Sequence[SourceCase], label_names: Sequence[str] | None) -> dict[str, int]:
     if label_names is None:
         errors, highest = [], 1
-        for case in cases:
+        for mask in (case.mask for case in cases if case.mask is not None):
             try:
-                highest = max(highest, int(read_mask(case.mask).array.max()))
+                highest = max(highest, int(read_mask(mask).array.max()))
             except InputError as error:
                 errors.append(error)
         if errors:
@@ -264,7 +270,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Do what the parsed options say and return a summary for the user."""
-    folder = convert(
+    conversion = convert(
         args.input,
         required_folder("nnUNet_raw"),
         dataset_id=args.dataset_id,
@@ -277,9 +283,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         label_names=args.label_names,
         channel_names=args.channel_name,
         allow_missing=args.allow_missing,
-        overwrite=args.overwrite,
+        options=options_from(args),
     )
-    return summarize(folder)
+    return summarize(conversion)
 
 
 def _comma(text: str) -> list[str]:

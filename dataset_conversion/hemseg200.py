@@ -13,8 +13,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.dataset_conversion.raw_writer import Exclusion, Source, SourceCase, dataset_folder, write_dataset
-from nnunet_multitask.dataset_conversion.script import add_dataset_arguments, run_script, summarize
+from nnunet_multitask.dataset_conversion.raw_writer import (
+    DEFAULT_OPTIONS,
+    Conversion,
+    ConversionOptions,
+    Exclusion,
+    Source,
+    SourceCase,
+    dataset_folder,
+    write_dataset,
+)
+from nnunet_multitask.dataset_conversion.script import add_dataset_arguments, options_from, run_script, summarize
 from nnunet_multitask.dataset_conversion.tables import read_table
 from nnunet_multitask.datasets import list_cases, required_folder
 from nnunet_multitask.errors import InputError, InputErrors
@@ -35,9 +44,8 @@ def convert(
     *,
     dataset_id: int,
     dataset_name: str = DATASET_NAME,
-    overwrite: bool = False,
-    progress: bool = True,
-) -> Path:
+    options: ConversionOptions = DEFAULT_OPTIONS,
+) -> Conversion:
     """Convert the folders of HemSeg-200 into an nnU-Net raw dataset with one label, ``hemorrhage``.
 
     The folders give the split: train and val become training cases, test becomes test cases. The class comes from
@@ -48,17 +56,16 @@ def convert(
         raw_dir: the folder of raw datasets, ``$nnUNet_raw``.
         dataset_id: 1 to 999.
         dataset_name: the dataset becomes ``DatasetNNN_NAME``.
-        overwrite: replace an existing dataset of that id and name.
-        progress: show a progress bar.
+        options: shared by all converters.
 
     Returns:
-        The folder of the dataset.
+        The folder of the dataset, and the report.
 
     Raises:
         InputError, InputErrors: every fault of the source, with file, fault and remedy; nothing is written.
     """
-    folder = dataset_folder(raw_dir, dataset_id, dataset_name, overwrite)
-    return write_dataset(read_source(Path(input_dir)), folder, overwrite=overwrite, progress=progress)
+    folder = dataset_folder(raw_dir, dataset_id, dataset_name, options.overwrite)
+    return write_dataset(read_source(Path(input_dir)), folder, options)
 
 
 def read_source(root: Path) -> Source:
@@ -104,6 +111,7 @@ def read_source(root: Path) -> Source:
         warnings=_label_warnings(cases, bool(patients)),
         exclude_faults=("shape-differs",),  # scans whose image has more slices than were annotated
         expects_foreground=True,
+        hyperdense_foreground=True,
         description="HemSeg-200 (Song et al. 2024): intracerebral and intraventricular hemorrhage in head CT",
     )
 
@@ -197,14 +205,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Do what the parsed options say and return a summary for the user."""
-    folder = convert(
+    conversion = convert(
         args.input,
         required_folder("nnUNet_raw"),
         dataset_id=args.dataset_id,
         dataset_name=args.dataset_name,
-        overwrite=args.overwrite,
+        options=options_from(args),
     )
-    return summarize(folder)
+    return summarize(conversion)
 
 
 if __name__ == "__main__":

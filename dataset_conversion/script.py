@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.documents import read_json
+from nnunet_multitask.dataset_conversion.sources import Conversion, ConversionOptions
 from nnunet_multitask.errors import InputError, InputErrors
 
 _SHOWN_WARNINGS = 10  # of the printed summary
@@ -30,20 +30,50 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, dataset_name: str | N
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a dataset of that id and name that a converter wrote"
     )
+    parser.add_argument("--dry-run", action="store_true", help="check everything and write nothing")
+    parser.add_argument(
+        "--link",
+        action="store_true",
+        help="make hard links instead of copies; who edits one of the two files then edits both",
+    )
+    parser.add_argument(
+        "--num-workers", type=_positive, metavar="N", help="cases worked on at a time (default: one a core)"
+    )
+    parser.add_argument(
+        "--geometry-tolerance-mm",
+        type=float,
+        default=ConversionOptions.tolerance_mm,
+        metavar="MM",
+        help="how far apart corresponding corners of images and mask may lie (default %(default)s)",
+    )
+    parser.add_argument(
+        "--repair-geometry",
+        action="store_true",
+        help="give a mask the geometry of its image where shapes agree and corners differ by less than half a voxel",
+    )
 
 
-def summarize(dataset_folder: Path) -> dict[str, Any]:
-    """Return what a user wants to know of a dataset just converted, from its report."""
-    from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
-    from nnunet_multitask.splits import class_counts
+def options_from(args: argparse.Namespace) -> ConversionOptions:
+    """Return what the options of ``add_dataset_arguments`` say."""
+    return ConversionOptions(
+        overwrite=args.overwrite,
+        dry_run=args.dry_run,
+        link=args.link,
+        num_workers=args.num_workers,
+        tolerance_mm=args.geometry_tolerance_mm,
+        repair_geometry=args.repair_geometry,
+    )
 
-    report = read_json(dataset_folder / "conversion_report.json")
-    training = [case_id for case_id, entry in report["cases"].items() if entry["part"] == "training"]
+
+def summarize(conversion: Conversion) -> dict[str, Any]:
+    """Return what a user wants to know of a conversion, from its report."""
+    report = conversion.report
     return {
-        "dataset": str(dataset_folder),
+        "dataset": str(conversion.folder),
+        "written": conversion.written,
         "counts": report["counts"],
-        "classes": class_counts(read_sidecar(dataset_folder / SIDECAR_NAME), training),
-        "excluded": report["excluded"],
+        "classes": report["classes"]["training"],
+        "excluded": [{key: item[key] for key in ("case", "code", "reason")} for item in report["excluded"]],
         "warnings": report["warnings"],
     }
 
@@ -66,11 +96,20 @@ def format_summary(summary: Mapping[str, Any], as_json: bool) -> str:
 
 
 def _describe(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, Mapping):
         return ", ".join(f"{count} {name}" for name, count in value.items())
     if isinstance(value, list):
         return "; ".join(f"{item['case']} ({item['reason']})" for item in value) or "none"
     return str(value)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text}")
+    return number
 
 
 def run_script(

@@ -29,7 +29,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_path_from_source_to_folds(cohort: Path, folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "hemseg200", "--input", str(cohort), "--dataset-id", "200", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["counts"] == {"training": 6, "test": 2, "repaired": 0, "excluded": 0}
+    assert summary["counts"] == {"training": 6, "test": 2, "label_only": 0, "repaired": 0, "excluded": 0}
     assert summary["dataset"] == str(folders / "nnUNet_raw" / "Dataset200_HemSeg200")
 
     assert main(["verify", "200", "--json"]) == 0

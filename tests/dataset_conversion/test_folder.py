@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.dataset_conversion.folder import convert
+from nnunet_multitask.dataset_conversion.sources import ConversionOptions
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import Case, read_sidecar
@@ -36,7 +37,9 @@ def make(tmp_path: Path, table: str, cases: str = "abc", ending: str = ".nii.gz"
 
 def run(source: Path, **options: Any) -> Path:
     options = {"channel_names": ["MR"]} | options
-    return convert(source, source.parent / "raw", dataset_id=7, dataset_name="Own", progress=False, **options)
+    chosen = ConversionOptions(overwrite=options.pop("overwrite", False), progress=False, num_workers=1)
+    raw_dir = source.parent / "raw"
+    return convert(source, raw_dir, dataset_id=7, dataset_name="Own", options=chosen, **options).folder
 
 
 def test_columns_are_found(tmp_path: Path) -> None:
@@ -234,11 +237,12 @@ def test_hippocampus(tmp_path: Path) -> None:
         dataset_name="Hippocampus",
         label_names=["anterior", "posterior"],
         channel_names=["MR"],
-        progress=False,
-    )
+        options=ConversionOptions(progress=False, num_workers=1),
+    ).folder
     assert read_json(folder / "conversion_report.json")["counts"] == {
         "training": 60,
         "test": 20,
+        "label_only": 0,
         "repaired": 0,
         "excluded": 0,
     }

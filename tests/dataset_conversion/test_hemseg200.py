@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.dataset_conversion.hemseg200 import convert
+from nnunet_multitask.dataset_conversion.sources import ConversionOptions
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import read_image
@@ -52,7 +53,8 @@ def write_patients(root: Path, patients: dict[str, str], keys: tuple[str, str] =
 
 
 def run(source: Path, **options: object) -> Path:
-    return convert(source, source.parent / "raw", dataset_id=200, progress=False, **options)  # type: ignore[arg-type]
+    chosen = ConversionOptions(overwrite=bool(options.pop("overwrite", False)), progress=False, num_workers=1)
+    return convert(source, source.parent / "raw", dataset_id=200, options=chosen, **options).folder  # type: ignore[arg-type]
 
 
 def report(folder: Path) -> dict:
@@ -90,7 +92,7 @@ def test_whole_dataset(source: Path) -> None:
         "HEM_00000000b1": Case({"subtype": "IVH"}, "ID_3", "val"),
         "HEM_00000000c1": Case({"subtype": "IPH"}, "ID_4", "test"),
     }
-    assert report(folder)["counts"] == {"training": 3, "test": 1, "repaired": 0, "excluded": 0}
+    assert report(folder)["counts"] == {"training": 3, "test": 1, "label_only": 0, "repaired": 0, "excluded": 0}
     assert report(folder)["warnings"] == []
 
 
@@ -107,7 +109,7 @@ def test_files_are_copied_and_the_source_is_untouched(source: Path) -> None:
 def test_depth_of_mask_differs(source: Path) -> None:
     save(source / "train" / "label" / "00000000a2.nii.gz", num_slices=5, mask=True)
     folder = run(source)
-    assert report(folder)["counts"] == {"training": 2, "test": 1, "repaired": 0, "excluded": 1}
+    assert report(folder)["counts"] == {"training": 2, "test": 1, "label_only": 0, "repaired": 0, "excluded": 1}
     (excluded,) = report(folder)["excluded"]
     assert (excluded["case"], excluded["code"]) == ("HEM_00000000a2", "shape-differs")
     assert "(4, 5, 6)" in excluded["reason"]
@@ -159,7 +161,7 @@ def test_float_mask_is_repaired(source: Path) -> None:
     assert np.asarray(written.dataobj)[2, 1, 3] == 1
     np.testing.assert_array_equal(written.affine, AFFINE)
     assert report(folder)["counts"]["repaired"] == 1
-    assert report(folder)["cases"]["HEM_00000000a1"]["repair"] == "1 mask voxels beside an integer were rounded"
+    assert report(folder)["cases"]["HEM_00000000a1"]["repairs"] == ["1 mask voxels beside an integer were rounded"]
 
 
 def test_empty_mask_and_image_without_hounsfield_units_give_warnings(source: Path) -> None:
@@ -170,8 +172,10 @@ def test_empty_mask_and_image_without_hounsfield_units_give_warnings(source: Pat
         nibabel.Nifti1Image(np.ones((6, 5, 4), np.uint8), AFFINE), source / "train" / "image" / "00000000a2.nii.gz"
     )
     assert report(run(source))["warnings"] == [
-        "HEM_00000000a1: expected blood in the mask, it is empty",
-        "HEM_00000000a2: expected Hounsfield units in the channel CT, got no value below 0",
+        "[mask-against-class] train/label/00000000a1.nii.gz: expected foreground, since its class says so, got an "
+        "empty mask -> look at the case; correct mask or class",
+        "[no-hounsfield] train/image/00000000a2.nii.gz: expected Hounsfield units, got an 8-bit range of 1 to 1 -> "
+        "export the original CT, or name the channel otherwise",
     ]
 
 

@@ -1,0 +1,86 @@
+"""The report of a conversion: every case taken, repaired or excluded and why, with checksums of the files read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from nnunet_multitask import __version__
+from nnunet_multitask.dataset_conversion.case_writing import CaseOutcome, relative_name
+from nnunet_multitask.dataset_conversion.sources import ConversionOptions, Source, SourceCase
+from nnunet_multitask.labels import LabelSidecar
+from nnunet_multitask.splits import class_counts
+
+REPORT_NAME = "conversion_report.json"
+REPORT_VERSION = 1
+
+# they change no file of the dataset
+_SILENT_OPTIONS = ("overwrite", "dry_run", "num_workers", "progress")
+
+
+def conversion_report(
+    source: Source,
+    dataset: str,
+    outcomes: Sequence[tuple[SourceCase, CaseOutcome]],
+    options: ConversionOptions,
+) -> dict[str, Any]:
+    """Return the content of conversion_report.json, equal for equal input (no time, no place).
+
+    Args:
+        source: the data set.
+        dataset: name of the new dataset.
+        outcomes: what became of each case; one with faults was left out.
+        options: of the conversion.
+
+    Returns:
+        A document that follows the schema ``conversion_report.json``.
+    """
+    taken = [(case, outcome) for case, outcome in outcomes if not outcome.faults]
+    excluded: list[dict[str, Any]] = [asdict(item) for item in source.excluded]
+    for case, outcome in outcomes:
+        excluded += [
+            {"case": case.case_id, "code": fault.code, "reason": fault.fault, "inputs": dict(outcome.inputs)}
+            for fault in outcome.faults[:1]
+        ]
+    return {
+        "version": REPORT_VERSION,
+        "tool": {"name": "nnunet-multitask", "version": __version__},
+        "converter": source.converter,
+        "dataset": dataset,
+        "options": {
+            **{key: value for key, value in asdict(options).items() if key not in _SILENT_OPTIONS},
+            **source.options,
+        },
+        "counts": {
+            "training": sum(not case.is_test for case, _ in taken),
+            "test": sum(case.is_test for case, _ in taken),
+            "label_only": sum(outcome.label_only for _, outcome in taken),
+            "repaired": sum(bool(outcome.repairs) for _, outcome in taken),
+            "excluded": len(excluded),
+        },
+        "classes": {
+            "training": _class_counts(source, [pair for pair in taken if not pair[0].is_test]),
+            "test": _class_counts(source, [pair for pair in taken if pair[0].is_test]),
+        },
+        "excluded": excluded,
+        "warnings": [*source.warnings, *(text for _, outcome in taken for text in outcome.warnings)],
+        "cases": {case.case_id: _case_entry(case, outcome, source) for case, outcome in taken},
+    }
+
+
+def _class_counts(source: Source, taken: Iterable[tuple[SourceCase, CaseOutcome]]) -> dict[str, dict[str, int]]:
+    cases = {case.case_id: outcome.case for case, outcome in taken}
+    return class_counts(LabelSidecar(source.targets, cases), list(cases))
+
+
+def _case_entry(case: SourceCase, outcome: CaseOutcome, source: Source) -> dict[str, Any]:
+    return {
+        "status": "repaired" if outcome.repairs else "taken",
+        "part": "test" if case.is_test else "training",
+        "images": [relative_name(path, source.folder) for path in case.images],
+        "mask": None if case.mask is None else relative_name(case.mask, source.folder),
+        "inputs": dict(outcome.inputs),
+        "repairs": list(outcome.repairs),
+        "foreground_voxels": outcome.foreground_voxels,
+    }
