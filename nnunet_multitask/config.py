@@ -34,6 +34,9 @@ class MultiTaskConfig:
             although it does not show the reason for it.
         aggregation: how tiles become a case. ``mean``: plain mean of the tiles' probabilities; ``lesion``: mean
             weighted by the foreground that was predicted in the tile.
+        patch_aggregation: the same for binary and multilabel targets whose patches were labelled by what they show
+            (``slices``, ``present_if_label``), which a mean would dilute. ``max``: largest over the tiles;
+            ``noisy_or``: one minus the product of the tiles' absences.
     """
 
     fusion_channels: int = 32
@@ -45,6 +48,7 @@ class MultiTaskConfig:
     label_smoothing: float = 0.0
     empty_patch_weight: float = 0.2
     aggregation: Literal["mean", "lesion"] = "lesion"
+    patch_aggregation: Literal["max", "noisy_or"] = "max"
 
     def __post_init__(self) -> None:
         _check_types(self)

@@ -31,4 +31,31 @@ def lesion(probabilities: np.ndarray, foreground_voxels: np.ndarray) -> np.ndarr
     return (weights[:, None] * probabilities).sum(axis=0) / weights.sum()
 
 
-AGGREGATIONS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"mean": mean, "lesion": lesion}
+def maximum(probabilities: np.ndarray, foreground_voxels: np.ndarray) -> np.ndarray:
+    """Return the largest over the tiles: ``p = max_t p_t``; a case has what one of its tiles has.
+
+    Args:
+        probabilities: of each tile, (T, outputs).
+        foreground_voxels: predicted foreground of each tile, (T,); not used.
+    """
+    return probabilities.max(axis=0)
+
+
+def noisy_or(probabilities: np.ndarray, foreground_voxels: np.ndarray) -> np.ndarray:
+    """Return the probability that any tile has it, were the tiles independent: ``p = 1 - prod_t (1 - p_t)``.
+
+    Overlapping tiles are not, so this comes out high: a threshold has to be chosen on cases.
+
+    Args:
+        probabilities: of each tile, (T, outputs).
+        foreground_voxels: predicted foreground of each tile, (T,); not used.
+    """
+    return 1 - np.prod(1 - probabilities, axis=0)
+
+
+AGGREGATIONS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "mean": mean,
+    "lesion": lesion,
+    "max": maximum,
+    "noisy_or": noisy_or,
+}

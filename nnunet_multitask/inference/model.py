@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.config import PLANS_KEY
+from nnunet_multitask.config import PLANS_KEY, config_from_plans
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.labels import Target
@@ -28,6 +28,20 @@ def targets_of_plans(plans: Mapping[str, Any], where: str | Path) -> dict[str, T
             "use nnUNetv2_predict for it, or name a model trained with -tr nnUNetTrainerMultiTask",
         )
     return {name: Target.from_json(name, document, where) for name, document in targets.items()}
+
+
+def aggregations_of_plans(plans: Mapping[str, Any], targets: Mapping[str, Target]) -> dict[str, str]:
+    """Return, by target, the name of the way in which tiles become a case.
+
+    Binary and multilabel targets whose patches were labelled by what they show have their own: there, one tile is
+    enough.
+    """
+    config = config_from_plans(plans)
+    of_patches = plans.get(PLANS_KEY, {}).get("patch_targets", ())
+    return {
+        name: config.patch_aggregation if name in of_patches and target.type != "multiclass" else config.aggregation
+        for name, target in targets.items()
+    }
 
 
 def check_model_folder(folder: Path, folds: Sequence[int | str], checkpoint_name: str) -> None:

@@ -14,11 +14,12 @@ from nnunetv2.configuration import default_num_processes
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_multitask import environment
-from nnunet_multitask.config import PLANS_KEY, config_from_plans
+from nnunet_multitask.config import PLANS_KEY
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.aggregation import AGGREGATIONS
 from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
 from nnunet_multitask.inference.model import (
+    aggregations_of_plans,
     check_model_folder,
     check_same_targets,
     finished_folds,
@@ -85,7 +86,7 @@ class MultiTaskPredictor(nnUNetPredictor):
         plans = self.plans_manager.plans
         self.targets = targets_of_plans(plans, folder / "plans.json")
         self.has_regions = bool(plans[PLANS_KEY].get("has_regions", False))
-        self.aggregate = AGGREGATIONS[config_from_plans(plans).aggregation]
+        self.aggregate = {name: AGGREGATIONS[kind] for name, kind in aggregations_of_plans(plans, self.targets).items()}
         files = {fold: folder / f"fold_{fold}" / checkpoint_name for fold in use_folds}
         if len(files) > 1:
             plans_by_fold = {str(fold): _plans_of_checkpoint(file) for fold, file in files.items()}
@@ -183,7 +184,7 @@ class MultiTaskPredictor(nnUNetPredictor):
         foreground_voxels = np.array([voxels for _, voxels in self._tiles])
         self._folds.append(
             {
-                name: self.aggregate(np.stack([tile[name] for tile, _ in self._tiles]), foreground_voxels)
+                name: self.aggregate[name](np.stack([tile[name] for tile, _ in self._tiles]), foreground_voxels)
                 for name in self.targets
             }
         )

@@ -37,7 +37,7 @@ class ClassificationLoss(nn.Module):
         self,
         logits: Mapping[str, torch.Tensor],
         labels: Mapping[str, torch.Tensor],
-        sample_weights: torch.Tensor | None = None,
+        sample_weights: Mapping[str, torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Return the loss, a scalar in float32.
 
@@ -45,12 +45,13 @@ class ClassificationLoss(nn.Module):
             logits: for each target (B, outputs).
             labels: for each target integers (B, K): the class index (K = 1) for multiclass, 0 or 1 for each output
                 otherwise, and ``UNKNOWN`` where the label is not known.
-            sample_weights: weight of each sample, (B,).
+            sample_weights: for each target the weight of each label, (B, K); 1 throughout by default.
 
         Each target's loss is the weighted sum over the known labels divided by their number; a target without any
         known label gives zero, and its head a zero gradient, not a missing one.
         """
-        losses = [self._target_loss(name, logits[name], labels[name], sample_weights) for name in self.types]
+        weights = dict.fromkeys(self.types) if sample_weights is None else sample_weights
+        losses = [self._target_loss(name, logits[name], labels[name], weights[name]) for name in self.types]
         return torch.stack(losses).mean()
 
     def _target_loss(
@@ -72,5 +73,5 @@ class ClassificationLoss(nn.Module):
                 table = weights.to(logits.device).expand(values.shape[1], 2)
                 weight = known * torch.where(values == 1, table[:, 1], table[:, 0])
         if sample_weights is not None:
-            weight = weight * sample_weights[:, None]
+            weight = weight * sample_weights
         return (weight * loss).sum() / known.sum().clamp(min=1)

@@ -30,8 +30,10 @@ from nnunet_multitask.training.curves import (
     patch_scores,
     recall_name,
 )
+from nnunet_multitask.training.patch_labels import PatchLabels, targets_of_patches
+from nnunet_multitask.training.patches import telling_slices
 from nnunet_multitask.training.settings import TrainingSettingsMixin
-from nnunet_multitask.training.supervision import CaseLabels, load_sidecar, patch_has_foreground
+from nnunet_multitask.training.supervision import CaseLabels, load_sidecar
 
 
 class MultiTaskMixin(TrainingSettingsMixin):
@@ -43,6 +45,7 @@ class MultiTaskMixin(TrainingSettingsMixin):
     network: Any
     targets: dict[str, Target]
     case_labels: CaseLabels
+    patch_labels: PatchLabels
     classification_loss: ClassificationLoss
 
     def initialize(self) -> None:
@@ -56,6 +59,7 @@ class MultiTaskMixin(TrainingSettingsMixin):
             **plans.get(PLANS_KEY, {}),
             "targets": {name: target.to_json() for name, target in self.targets.items()},
             "has_regions": self.label_manager.has_regions,
+            "patch_targets": targets_of_patches(self.sidecar),
         }
         self._check_other_folds()
         super().initialize()
@@ -88,6 +92,13 @@ class MultiTaskMixin(TrainingSettingsMixin):
         rate = self.schedule.learning_rate * self.config.learning_rate_factor
         return [{"params": shared}, {"params": branch, "lr": rate}]
 
+    def get_dataloaders(self) -> Any:
+        """Return nnU-Net's loaders; where cases have labels per slice, they tell which slices a patch shows."""
+        if not any(case.slices for case in self.sidecar.cases.values()):
+            return super().get_dataloaders()
+        with telling_slices(super().get_dataloaders, self.plans_manager.transpose_forward):
+            return super().get_dataloaders()
+
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """Return nnU-Net's datasets; the labels of their cases are read and weighed here, where the fold is known."""
         dataset_tr, dataset_val = super().get_tr_and_val_datasets()
@@ -95,6 +106,15 @@ class MultiTaskMixin(TrainingSettingsMixin):
         where = Path(self.preprocessed_dataset_folder_base) / SIDECAR_NAME
         self.case_labels = CaseLabels(self.targets, self.sidecar, [*train, *val], where)
         self.case_labels.check_trainable(train, where)
+        labels = self.label_manager
+        self.patch_labels = PatchLabels(
+            self.case_labels,
+            self.sidecar,
+            regions=labels.foreground_regions if labels.has_regions else None,
+            ignore_label=labels.ignore_label,
+            empty_patch_weight=self.config.empty_patch_weight,
+            where=str(where),
+        )
         weights = self.case_labels.class_weights(train) if self.config.class_weights == "balanced" else None
         types = {name: target.type for name, target in self.targets.items()}
         self.classification_loss = ClassificationLoss(types, weights, self.config.label_smoothing)
@@ -147,7 +167,7 @@ class MultiTaskMixin(TrainingSettingsMixin):
             self.network = network
         (logits,) = collecting.logits
         output[VAL_LOSS] = self._classification_loss(logits, batch, target).cpu().numpy()
-        labels = self.case_labels.batch(batch["keys"])
+        labels, _ = self.patch_labels.batch(batch, _finest(target))
         for name, probabilities in probabilities_of(logits, self.targets).items():
             output[f"{name}/probabilities"] = list(probabilities.cpu().numpy())
             output[f"{name}/labels"] = list(labels[name].numpy())
@@ -188,11 +208,12 @@ class MultiTaskMixin(TrainingSettingsMixin):
     def _classification_loss(
         self, logits: Mapping[str, torch.Tensor], batch: Mapping[str, Any], target: Any
     ) -> torch.Tensor:
-        finest = target[0] if isinstance(target, list) else target
-        shown = patch_has_foreground(finest, self.label_manager.ignore_label, self.label_manager.has_regions)
-        weights = torch.where(shown, 1.0, self.config.empty_patch_weight)
-        labels = {name: values.to(self.device) for name, values in self.case_labels.batch(batch["keys"]).items()}
-        return self.classification_loss(logits, labels, weights)
+        labels, weights = self.patch_labels.batch(batch, _finest(target))
+        return self.classification_loss(
+            logits,
+            {name: values.to(self.device) for name, values in labels.items()},
+            {name: values.to(self.device) for name, values in weights.items()},
+        )
 
     def _check_other_folds(self) -> None:
         """Refuse to train a fold whose targets differ from those of the folds that stand beside it."""
@@ -217,6 +238,11 @@ class MultiTaskMixin(TrainingSettingsMixin):
         gathered: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(gathered, values)
         return [value for part in gathered for value in part]
+
+
+def _finest(target: Any) -> torch.Tensor:
+    finest: torch.Tensor = target[0] if isinstance(target, list) else target
+    return finest
 
 
 def _to_device(target: Any, device: torch.device) -> Any:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nnunet_multitask.inference.aggregation import AGGREGATIONS, lesion, mean
+from nnunet_multitask.inference.aggregation import AGGREGATIONS, lesion, maximum, mean, noisy_or
 
 TILES = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
 
@@ -17,6 +17,11 @@ def test_lesion_by_hand():
 
 def test_lesion_is_the_mean_where_nothing_was_found():
     assert lesion(TILES, np.zeros(3)).tolist() == pytest.approx(mean(TILES, np.zeros(3)).tolist())
+
+
+def test_maximum_and_noisy_or_by_hand():
+    assert maximum(TILES, np.zeros(3)).tolist() == [0.9, 0.8]
+    assert noisy_or(TILES, np.zeros(3)).tolist() == pytest.approx([1 - 0.1 * 0.8 * 0.6, 1 - 0.9 * 0.2 * 0.4])
 
 
 @pytest.mark.parametrize("aggregate", AGGREGATIONS.values())

@@ -32,7 +32,7 @@ def predictor():
     predictor.network = Toy()
     predictor.configuration_manager = predictor.label_manager = Plans()
     predictor.targets = {"ich": Target("ich", "binary", ("no", "yes"))}
-    predictor.has_regions, predictor.aggregate = False, mean
+    predictor.has_regions, predictor.aggregate = False, {"ich": mean}
     predictor.allowed_mirroring_axes = (0, 1, 2)
     predictor.cases, predictor._waiting = {}, ["first", "second"]
     predictor.list_of_parameters = [{"gain": torch.tensor([gain])} for gain in (1.0, 3.0)]

@@ -63,7 +63,8 @@ def test_multilabel_weights_each_class_by_presence():
 
 def test_sample_weights_scale_a_sample_and_not_its_partner():
     loss = ClassificationLoss({"ich": "binary"})
-    assert loss(logits(), labels(), torch.tensor([1.0, 0.0])).item() == pytest.approx(math.log(2) / 2)
+    weights = {"ich": torch.tensor([[1.0], [0.0]])}
+    assert loss(logits(), labels(), weights).item() == pytest.approx(math.log(2) / 2)
 
 
 def test_label_smoothing_by_hand():

@@ -11,6 +11,8 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from nnunet_multitask.config import SHORT_SCHEDULE, ScheduleConfig
 from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.files import read_mask
+from nnunet_multitask.inference.model import aggregations_of_plans
 from nnunet_multitask.training import trainers
 from nnunet_multitask.training.settings import EpochDecay
 
@@ -267,3 +269,49 @@ def test_cosine_decay_keeps_the_ratio_of_groups():
     assert rates[0] == [0.1, 0.4]
     assert rates[2] == pytest.approx([0.05, 0.2])
     assert rates[4] == pytest.approx([0, 0])
+
+
+@pytest.mark.parametrize(("plans", "configuration"), [("micro", "3d_fullres"), ("micro2d", "2d")])
+def test_patches_are_labelled_by_what_they_show(micro_env, sidecar, edit, plans, configuration):
+    """The blood fills some slices: a target by slices and one by mask labels agree with the mask of each patch."""
+    splits = json.loads((micro_env.preprocessed / "splits_final.json").read_text())
+    healthy = {splits[0]["train"][0]}
+    masks = {path.name[:-7]: read_mask(path).array for path in (micro_env.raw / "labelsTr").iterdir()}
+
+    def change(document):
+        document["targets"] = {
+            "blood": {"type": "binary", "classes": ["no", "yes"]},
+            "seen": {
+                "type": "multilabel",
+                "classes": ["blood", "other"],
+                "present_if_label": {"blood": [1]},
+                "min_voxels": 1,
+            },
+        }
+        for case_id, case in document["cases"].items():
+            present = case_id not in healthy
+            case["labels"] = {"blood": "yes" if present else "no", "seen": ["blood", "other"] if present else []}
+            if present and case_id in masks:
+                slices = ["yes" if part.any() else "no" for part in masks[case_id]]
+                case["slices"] = {"blood": slices}
+
+    edit(sidecar, change)
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort", plans=plans, configuration=configuration)
+    trainer.on_train_start()
+    seen = set()
+    for loader in [trainer.dataloader_train] * 6 + [trainer.dataloader_val]:
+        batch = next(loader)
+        finest = batch["target"][0] if isinstance(batch["target"], list) else batch["target"]
+        labels, weights = trainer.patch_labels.batch(batch, finest)
+        for row, case_id in enumerate(batch["keys"]):
+            present = "slices" in json.loads(sidecar.read_text())["cases"][case_id]
+            first, last = batch["slices"][row]
+            assert labels["blood"][row].item() == int(present and masks[case_id][first:last].any())
+            assert labels["seen"][row, 0].item() == int(present and bool((finest[row] == 1).any()))
+            assert weights["seen"][row, 0].item() == 1
+            seen.add(labels["blood"][row].item())
+        assert np.isfinite(trainer.train_step(batch)["train_losses_classification"])
+    assert seen == {0, 1}
+    assert trainer.plans_manager.plans["multitask"]["patch_targets"] == ["blood", "seen"]
+    ways = aggregations_of_plans(trainer.plans_manager.plans, trainer.targets)
+    assert ways == {"blood": "max", "seen": "max"}
