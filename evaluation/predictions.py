@@ -1,19 +1,21 @@
-"""Reading classification.json: the class probabilities that a model predicted for each case."""
+"""Reading classification.json: what a model predicted for each case, as probabilities and decisions of its classes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.documents import check_schema, read_json
-from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.labels import Target
+from nnunet_multitask.errors import InputErrors
+from nnunet_multitask.evaluation.prediction_checks import case_faults, target_faults
+from nnunet_multitask.labels import Label, Target
 
 CLASSIFICATION_NAME = "classification.json"
-SUM_TOLERANCE = 1e-3
+THRESHOLD = 0.5  # of a class where the file names no other
+
+Probabilities = Mapping[str, float]  # by class; both classes of a binary target
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,17 @@ class Prediction:
     Args:
         probabilities: by class name; both classes of a binary target are there.
         decision: a class name, or for a multilabel target a tuple of class names.
+        thresholds: by class, the probability from which on it was called present; None: the most probable class.
+        calibrated: the probabilities are calibrated.
+        slices: of each axial slice in array order the probabilities by class, None where there are none; empty where
+            the model says nothing of slices.
     """
 
-    probabilities: Mapping[str, float]
-    decision: str | tuple[str, ...]
+    probabilities: Probabilities
+    decision: Label
+    thresholds: Mapping[str, float] | None = None
+    calibrated: bool = False
+    slices: tuple[Probabilities | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,16 +47,20 @@ class Classification:
         model: what is known of the model: trainer, plans, configuration, folds, checkpoint_sha256.
         targets: by name.
         cases: case id, then target name, to what was predicted.
+        folds: of an out-of-fold table, the fold by case id: the model that predicted the case was not trained on it.
+        references: of an out-of-fold table, the true label by case id and target; unknown ones are absent.
     """
 
     path: Path
     model: Mapping[str, Any]
     targets: Mapping[str, Target]
     cases: Mapping[str, Mapping[str, Prediction]]
+    folds: Mapping[str, int | str] = field(default_factory=dict)
+    references: Mapping[str, Mapping[str, Label]] = field(default_factory=dict)
 
 
 def read_classification(path: str | Path) -> Classification:
-    """Read and check predicted class probabilities.
+    """Read and check predicted class probabilities; an out-of-fold table is the same file with fold and reference.
 
     Args:
         path: a classification.json.
@@ -55,8 +68,9 @@ def read_classification(path: str | Path) -> Classification:
     Raises:
         InputError: the file is missing or is no strict JSON (NaN is none).
         InputErrors: every fault of shape (schemas/classification.json), or else every case and target whose
-            probabilities do not belong to the classes, lie outside [0, 1] or, for binary and multiclass targets, do
-            not sum to 1 within 1e-3, and every decision for an unknown class.
+            probabilities (of the case or of a slice) do not belong to the classes, lie outside [0, 1] or, for binary
+            and multiclass targets, do not sum to 1 within 1e-3, every decision, threshold and reference of an unknown
+            class.
     """
     path = Path(path)
     document = read_json(path)
@@ -65,74 +79,78 @@ def read_classification(path: str | Path) -> Classification:
         name: Target(name=name, type=entry["type"], classes=tuple(entry["classes"]))
         for name, entry in document["targets"].items()
     }
-    errors = [error for case_id, entry in document["cases"].items() for error in _faults(path, case_id, entry, targets)]
+    errors = list(target_faults(path, targets))
+    if not errors:
+        for case_id, entry in document["cases"].items():
+            errors.extend(case_faults(path, case_id, entry, targets))
     if errors:
         raise InputErrors(errors)
-    cases = {
-        case_id: {name: _prediction(prediction) for name, prediction in entry["targets"].items()}
-        for case_id, entry in document["cases"].items()
-    }
-    return Classification(path, document.get("model", {}), targets, cases)
-
-
-def _prediction(entry: Mapping[str, Any]) -> Prediction:
-    decision = entry["decision"]
-    return Prediction(
-        {name: float(p) for name, p in entry["probabilities"].items()},
-        decision if isinstance(decision, str) else tuple(decision),
+    entries = document["cases"].items()
+    return Classification(
+        path,
+        document.get("model", {}),
+        targets,
+        {
+            case_id: {
+                name: _prediction(targets[name], prediction, entry.get("slices", {}).get(name, []))
+                for name, prediction in entry["targets"].items()
+            }
+            for case_id, entry in entries
+        },
+        {case_id: entry["fold"] for case_id, entry in entries if "fold" in entry},
+        {
+            case_id: {name: _label(label) for name, label in entry["reference"].items() if label is not None}
+            for case_id, entry in entries
+            if "reference" in entry
+        },
     )
 
 
-def _faults(path: Path, case_id: str, entry: Mapping[str, Any], targets: Mapping[str, Target]) -> Iterator[InputError]:
-    for name, prediction in entry["targets"].items():
-        where = f"{path}: case {case_id}, target {name}"
-        if name not in targets:
-            yield InputError(
-                "unknown-target",
-                where,
-                f"expected one of the declared targets {', '.join(targets)}, got {name}",
-                'declare it under "targets"',
-            )
-            continue
-        yield from _probability_faults(where, prediction["probabilities"], targets[name])
-        yield from _decision_faults(where, prediction["decision"], targets[name])
+def decide(target: Target, probabilities: Probabilities, thresholds: Mapping[str, float] | None = None) -> Label:
+    """Return the decision that probabilities mean.
+
+    Args:
+        target: which classes there are.
+        probabilities: by class.
+        thresholds: by class, from which probability on it is present; of two exclusive classes that of the second. A
+            class without one has 0.5.
+
+    Returns:
+        Of a multilabel target every class that reaches its threshold. Else, of two classes the second where it
+        reaches its threshold and the first where not; of more classes, or without thresholds for a multiclass target,
+        the most probable one (the first of equals).
+    """
+    limits = thresholds or {}
+    if target.type == "multilabel":
+        return tuple(name for name in target.classes if probabilities[name] >= limits.get(name, THRESHOLD))
+    if target.type == "binary" or (len(target.classes) == 2 and limits):
+        first, second = target.classes
+        return second if probabilities[second] >= limits.get(second, THRESHOLD) else first
+    return max(target.classes, key=lambda name: probabilities[name])
 
 
-def _probability_faults(where: str, probabilities: Mapping[str, float], target: Target) -> Iterator[InputError]:
-    if set(probabilities) != set(target.classes):
-        yield InputError(
-            "bad-probabilities",
-            where,
-            f"expected a probability of each of {', '.join(target.classes)}, got {', '.join(probabilities) or 'none'}",
-            "give one for each class and no other",
-        )
-        return
-    for name, p in probabilities.items():
-        if not (math.isfinite(p) and 0.0 <= p <= 1.0):
-            yield InputError(
-                "bad-probabilities",
-                where,
-                f"expected probabilities from 0 to 1, got {p:g} for {name}",
-                "apply softmax or sigmoid: these look like logits",
-            )
-            return
-    total = math.fsum(probabilities.values())
-    if target.type != "multilabel" and abs(total - 1.0) > SUM_TOLERANCE:
-        yield InputError(
-            "bad-probabilities",
-            where,
-            f"expected probabilities that sum to 1 within {SUM_TOLERANCE:g} ({target.type}), got {total:.6g}",
-            "normalise them, or declare the target multilabel",
-        )
+def _prediction(target: Target, entry: Mapping[str, Any], slices: list[Any]) -> Prediction:
+    threshold = entry.get("threshold")
+    thresholds: Mapping[str, float] | None = None
+    if isinstance(threshold, (int, float)):
+        thresholds = dict.fromkeys(target.classes if target.type == "multilabel" else target.classes[1:], threshold)
+    elif threshold is not None:
+        thresholds = threshold
+    return Prediction(
+        {name: float(p) for name, p in entry["probabilities"].items()},
+        _label(entry["decision"]),
+        thresholds,
+        entry.get("calibrated", False),
+        tuple(_slice_probabilities(target, values) for values in slices),
+    )
 
 
-def _decision_faults(where: str, decision: str | list[str], target: Target) -> Iterator[InputError]:
-    expected = "a list of classes" if target.type == "multilabel" else "one class"
-    names = [decision] if isinstance(decision, str) else decision
-    if isinstance(decision, str) == (target.type == "multilabel") or not set(names) <= set(target.classes):
-        yield InputError(
-            "bad-decision",
-            where,
-            f"expected {expected} among {', '.join(target.classes)}, got {decision}",
-            "write the class names as the targets declare them",
-        )
+def _slice_probabilities(target: Target, values: Any) -> dict[str, float] | None:
+    """Return the probabilities of a slice by class; a number is the probability of a binary target's second class."""
+    if isinstance(values, (int, float)):
+        return {target.classes[0]: 1 - values, target.classes[1]: float(values)}
+    return None if values is None else {name: float(p) for name, p in values.items()}
+
+
+def _label(label: str | list[str]) -> Label:
+    return label if isinstance(label, str) else tuple(label)

@@ -82,6 +82,7 @@ def test_every_room_has_its_modules_looked_at() -> None:
         ("evaluation.x", "from nnunetv2.paths import nnUNet_raw", "nnunetv2 is not for evaluation"),
         ("losses.x", "import nnunetv2", "nnunetv2 is not for losses"),
         ("cli.x", "import medpy.metric", "medpy is for tests only"),
+        ("evaluation.x", "from MLstatkit import Delong_test", "MLstatkit is for tests only"),
         ("workflows.demo", "from nnunet_multitask.cli import main", "workflows may not import cli"),
         ("networks.x", "from nnunet_multitask.training.trainers import X", "networks may not import training"),
         ("losses.x", "from nnunet_multitask import labels, networks", "losses may not import labels"),
@@ -151,8 +152,8 @@ def broken_walls(module: str, source: str) -> Iterator[str]:
                 yield f"{room} may not import {target} ({name})"
         elif top in ("evaluation", "dataset_conversion"):
             yield f"{top} is imported as {PACKAGE}.{top}"
-        elif top == "medpy":
-            yield "medpy is for tests only"
+        elif top in ("medpy", "MLstatkit"):
+            yield f"{top} is for tests only"
         elif (top in BRINGS_TORCH and room in WITHOUT_TORCH) or (top == "nnunetv2" and room not in WITH_NNUNET):
             yield f"{top} is not for {room}"
 

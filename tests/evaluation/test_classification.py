@@ -1,109 +1,28 @@
-"""Classification scores: by hand from confusion matrices, degenerate cases, alignment with the sidecar."""
+"""Scoring a model against a sidecar: which cases count, slices and patients, intervals, what is refused."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from nnunet_multitask.errors import InputErrors
-from nnunet_multitask.evaluation.classification import (
-    DEFINITIONS,
-    SHARED_METRICS,
-    multiclass_metrics,
-    multilabel_metrics,
-    score_cases,
-)
+from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.evaluation.class_metrics import multiclass_metrics, multilabel_metrics
+from nnunet_multitask.evaluation.classification import DEFINITIONS, score_cases
 from nnunet_multitask.evaluation.predictions import Classification, Prediction
 from nnunet_multitask.labels import Case, LabelSidecar, Target
 
 
-def test_two_classes_by_hand() -> None:
-    # TP 3, FN 1, FP 2, TN 4
-    reference = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
-    decision = [1, 1, 1, 0, 1, 1, 0, 0, 0, 0]
-    p = np.array([0.9, 0.8, 0.7, 0.4, 0.75, 0.6, 0.3, 0.2, 0.1, 0.05])
-    scores = multiclass_metrics(reference, decision, np.stack([1 - p, p], axis=1), ["IPH", "IVH"])
-    assert scores["positive_class"] == "IVH"
-    assert scores["averaging"] == "positive class: IVH"
-    assert scores["confusion_matrix"] == [[4, 2], [1, 3]]
-    assert scores["support"] == {"IPH": 6, "IVH": 4}
-    assert scores["accuracy"] == pytest.approx(0.7)
-    assert scores["precision"] == pytest.approx(3 / 5)
-    assert scores["recall"] == pytest.approx(3 / 4)
-    assert scores["specificity"] == pytest.approx(4 / 6)
-    assert scores["balanced_accuracy"] == pytest.approx((3 / 4 + 4 / 6) / 2)
-    assert scores["f1"] == pytest.approx(6 / 9)
-    assert scores["mcc"] == pytest.approx((3 * 4 - 2 * 1) / np.sqrt(5 * 4 * 6 * 5))
-    assert scores["kappa"] == pytest.approx((0.7 - 0.5) / (1 - 0.5))  # by chance 0.5 * 0.4 + 0.5 * 0.6
-    # of 24 pairs (IVH, IPH): 0.9 and 0.8 win all, 0.7 loses to 0.75, 0.4 to 0.75 and 0.6
-    assert scores["auc"] == pytest.approx(21 / 24)
-    assert "reasons" not in scores
-    assert scores["per_class"]["IPH"]["recall"] == pytest.approx(4 / 6)
-    roc = scores["per_class"]["IVH"]["roc"]
-    assert (roc["fpr"][0], roc["tpr"][0], roc["thresholds"][0]) == (0.0, 0.0, None)
-    assert (roc["fpr"][-1], roc["tpr"][-1]) == (1.0, 1.0)
-
-
-def test_three_classes_are_averaged_and_say_so() -> None:
-    reference, decision = [0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 2, 0]
-    scores = multiclass_metrics(reference, decision, np.eye(3)[decision], ["a", "b", "c"])
-    assert scores["averaging"] == "macro"
-    assert scores["positive_class"] is None
-    assert scores["reasons"]["positive_class"] == "averaged_over_classes"
-    assert scores["confusion_matrix"] == [[1, 1, 0], [0, 2, 0], [1, 0, 1]]
-    assert scores["precision"] == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
-    assert scores["recall"] == scores["balanced_accuracy"] == pytest.approx((0.5 + 1 + 0.5) / 3)
-    assert scores["specificity"] == pytest.approx((3 / 4 + 3 / 4 + 1) / 3)
-
-
-def test_multilabel_by_hand() -> None:
-    reference = [[1, 0], [1, 1], [0, 0], [0, 1]]
-    decision = [[1, 0], [0, 1], [0, 0], [0, 0]]
-    scores = multilabel_metrics(reference, decision, [[0.9, 0.1], [0.4, 0.8], [0.2, 0.3], [0.5, 0.2]], ["IVH", "IPH"])
-    assert scores["subset_accuracy"] == 0.5
-    assert scores["accuracy"] == pytest.approx(0.75)
-    assert scores["recall"] == 0.5
-    assert scores["precision"] == 1.0
-    assert scores["per_class"]["IVH"]["confusion_matrix"] == [[2, 0], [1, 1]]
-    assert scores["per_class"]["IVH"]["auc"] == 0.75  # 0.4 loses to 0.5
-    assert "confusion_matrix" not in scores
-
-
-def test_one_class_is_null_with_a_reason_and_strict_json() -> None:
-    scores = multiclass_metrics([1, 1, 1], [1, 0, 1], [[0.2, 0.8], [0.6, 0.4], [0.1, 0.9]], ["no", "yes"])
-    for name in ("auc", "balanced_accuracy", "mcc", "kappa"):
-        assert scores[name] is None
-        assert scores["reasons"][name] == "one_class"
-    assert scores["reasons"]["specificity"] == "no_negative_reference"
-    assert scores["accuracy"] == pytest.approx(2 / 3)
-    json.dumps(scores, allow_nan=False)
-
-
-def test_no_case_at_all_is_null_with_a_reason() -> None:
-    for scores in (multiclass_metrics([], [], [], ["a", "b"]), multilabel_metrics([], [], [], ["a", "b", "c"])):
-        assert scores["n"] == 0
-        assert all(scores[name] is None and scores["reasons"][name] == "no_cases" for name in SHARED_METRICS)
-        json.dumps(scores, allow_nan=False)
-
-
-def test_the_same_decision_for_every_case() -> None:
-    scores = multiclass_metrics([0, 1, 1], [0, 0, 0], [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]], ["a", "b"])
-    assert (scores["mcc"], scores["kappa"], scores["recall"], scores["f1"]) == (0.0, 0.0, 0.0, 0.0)
-    assert scores["precision"] is None
-    assert scores["reasons"] == {"precision": "no_positive_decision"}
-    assert scores["auc"] == 1.0
-
-
 def test_every_score_has_a_definition() -> None:
-    scores = multiclass_metrics([0, 1], [0, 1], [[0.9, 0.1], [0.2, 0.8]], ["a", "b"])
-    numbers = set(scores) - {"n", "support", "per_class", "positive_class"}
-    assert numbers <= set(DEFINITIONS)
+    explained = {*DEFINITIONS, "n", "support", "per_class", "positive_class", "reasons"}
+    multilabel = multilabel_metrics([[0, 1], [1, 0]], [[0, 1], [1, 0]], [[0.1, 0.9], [0.8, 0.2]], ["a", "b"])
+    for scores in (multiclass_metrics([0, 1], [0, 1], [[0.9, 0.1], [0.2, 0.8]], ["a", "b"]), multilabel):
+        assert set(scores) <= explained
+        assert set(scores["per_class"]["b"]) <= explained
 
-
-# --- against a sidecar --------------------------------------------------------------------------------------------
 
 SUBTYPE = Target(name="subtype", type="multiclass", classes=("IPH", "IVH"))
 
@@ -130,6 +49,7 @@ def test_missing_labels_are_left_out_and_counted() -> None:
     assert (scores["n"], scores["missing_labels"]) == (2, 2)
     assert scores["accuracy"] == scores["auc"] == 1.0
     assert scores["cases"]["a"] == {
+        "patient": "case a",
         "reference": "IVH",
         "decision": "IVH",
         "probabilities": {"IPH": pytest.approx(0.1), "IVH": 0.9},
@@ -148,7 +68,149 @@ def test_a_labelled_case_without_prediction_is_refused_by_name() -> None:
         score_cases(predicted({"a": 0.9}), sidecar({"a": "IVH", "b": "IPH"}), ["a", "b"])
 
 
+def test_no_common_target_is_refused() -> None:
+    other = LabelSidecar({"side": Target(name="side", type="binary", classes=("left", "right"))}, {})
+    with pytest.raises(InputError, match=r"\[no-common-target\].*expected one of the targets side, got subtype"):
+        score_cases(predicted({"a": 0.9}), other, ["a"])
+
+
 def test_other_classes_are_refused() -> None:
     other = Target(name="subtype", type="multilabel", classes=("IPH", "IVH"))
     with pytest.raises(InputErrors, match=r"\[classes-differ\].*expected multiclass IPH, IVH .*got multilabel"):
         score_cases(predicted({"a": 0.9}, other), sidecar({"a": "IVH"}), ["a"])
+
+
+# --- intervals ----------------------------------------------------------------------------------------------------
+
+
+def cohort(groups: list[str | None]) -> tuple[Classification, LabelSidecar, list[str]]:
+    rng = np.random.default_rng(0)
+    names = [f"c{index}" for index in range(len(groups))]
+    truth = np.arange(len(groups)) % 2
+    probabilities = np.clip(0.3 + 0.4 * truth + rng.normal(0, 0.2, len(groups)), 0, 1).tolist()
+    predictions = predicted(dict(zip(names, probabilities, strict=True)))
+    cases = {
+        name: Case({"subtype": SUBTYPE.classes[label]}, group)
+        for name, label, group in zip(names, truth, groups, strict=True)
+    }
+    return predictions, LabelSidecar({"subtype": SUBTYPE}, cases), names
+
+
+def test_intervals_of_independent_cases_are_closed_where_they_can_be() -> None:
+    score = score_cases(*cohort([None] * 40), resamples=200)["subtype"]
+    methods = {name: interval["method"] for name, interval in score["intervals"].items()}
+    assert {methods[name] for name in ("accuracy", "precision", "recall", "specificity", "npv")} == {"wilson"}
+    assert methods["auc"] == "delong_logit"
+    assert {methods[name] for name in ("balanced_accuracy", "f1", "mcc", "kappa", "average_precision", "brier")} == {
+        "bca_200"
+    }
+    for name, interval in score["intervals"].items():
+        metric, _, level = name.partition("/")
+        value = score[metric][level]["value"] if level else score[metric]
+        assert interval["low"] <= value <= interval["high"], name
+    assert score["per_class"]["IVH"]["intervals"] == score["intervals"]
+    band = score["per_class"]["IVH"]["roc"]["band"]
+    assert all(low <= high for low, high in zip(band["low"], band["high"], strict=True))
+    assert score["patients"] == 40
+    json.dumps(score, allow_nan=False)
+
+
+def test_several_scans_of_a_patient_are_drawn_together() -> None:
+    score = score_cases(*cohort([f"p{index // 2}" for index in range(40)]), resamples=200)["subtype"]
+    assert {interval["method"] for interval in score["intervals"].values()} == {"bca_200_by_patient"}
+    assert score["patients"] == 20
+
+
+def test_few_cases_have_no_bootstrap_interval() -> None:
+    score = score_cases(*cohort([None] * 6))["subtype"]
+    assert score["intervals"]["mcc"]["low"] is None
+    assert score["intervals"]["mcc"]["reason"] == "fewer_than_10_units"
+    assert score["intervals"]["recall"]["low"] is not None  # Wilson's needs no resamples
+    assert score["per_class"]["IVH"]["roc"]["band"] is None
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    documents = [json.dumps(score_cases(*cohort([None] * 30), resamples=100)) for _ in range(2)]
+    assert documents[0] == documents[1]
+
+
+# --- slices and patients ------------------------------------------------------------------------------------------
+
+FINDING = Target(name="finding", type="binary", classes=("none", "bleeding"))
+
+
+def slice_model(cases: dict[str, list[float]], **options: Any) -> Classification:
+    def prediction(slices: list[float]) -> Prediction:
+        highest = max(slices)
+        both = [{"none": 1 - p, "bleeding": p} for p in slices]
+        return Prediction(
+            {"none": 1 - highest, "bleeding": highest},
+            "bleeding" if highest >= 0.5 else "none",
+            {"bleeding": 0.5},
+            slices=tuple(both),
+        )
+
+    found = {case_id: {"finding": prediction(slices)} for case_id, slices in cases.items()}
+    return Classification(Path("classification.json"), {}, {"finding": FINDING}, found, **options)
+
+
+def slice_sidecar(cases: dict[str, tuple[str, str, str]]) -> LabelSidecar:
+    """Make labels from group and slices: + bleeding, - none, ? unknown."""
+    words = {"+": "bleeding", "-": "none", "?": None}
+    return LabelSidecar(
+        {"finding": FINDING},
+        {
+            case_id: Case({"finding": label}, group, slices={"finding": tuple(words[sign] for sign in signs)})
+            for case_id, (label, group, signs) in cases.items()
+        },
+    )
+
+
+def test_slices_and_patients_by_hand() -> None:
+    model = slice_model({"a": [0.9, 0.2, 0.1], "b": [0.1, 0.4, 0.3], "c": [0.6, 0.1, 0.2]})
+    reference = slice_sidecar(
+        {"a": ("bleeding", "P1", "+--"), "b": ("bleeding", "P1", "-+?"), "c": ("none", "P2", "---")}
+    )
+    score = score_cases(model, reference, ["a", "b", "c"])["finding"]
+    assert (score["n"], score["recall"], score["specificity"]) == (3, 0.5, 0.0)
+    slices = score["levels"]["slice"]
+    assert (slices["n"], slices["patients"], slices["left_out"]) == (8, 2, {"unknown": 1})
+    assert slices["confusion_matrix"] == [[5, 1], [1, 1]]
+    patients = score["levels"]["patient_any_slice"]
+    assert patients["n"] == 2
+    assert patients["cases"]["P1"] == {
+        "patient": "P1",
+        "reference": "bleeding",
+        "decision": "bleeding",
+        "probabilities": {"none": pytest.approx(0.1), "bleeding": 0.9},
+    }
+    assert patients["confusion_matrix"] == [[0, 1], [0, 1]]
+    means = score["levels"]["patient_mean_slice"]["cases"]
+    assert means["P1"]["probabilities"]["bleeding"] == pytest.approx(2.0 / 6)
+    assert (means["P1"]["decision"], means["P2"]["decision"]) == ("none", "none")
+    scans = score["levels"]["patient_mean_scan"]["cases"]
+    assert scans["P1"]["probabilities"]["bleeding"] == pytest.approx((0.9 + 0.4) / 2)
+    assert scans["P1"]["decision"] == "bleeding"
+    assert score["absent_levels"] == {}
+
+
+def test_levels_that_are_not_there_say_why() -> None:
+    score = score_cases(predicted({"a": 0.9, "b": 0.2}), sidecar({"a": "IVH", "b": "IPH"}), ["a", "b"])["subtype"]
+    assert score["levels"] == {}
+    assert score["absent_levels"]["slice"] == "no_slice_probabilities"
+    assert score["absent_levels"]["patient_any_scan"] == "one_scan_per_patient"
+    labels = LabelSidecar({"finding": FINDING}, {"a": Case({"finding": "none"}, "P")})
+    assert (
+        score_cases(slice_model({"a": [0.1]}), labels, ["a"])["finding"]["absent_levels"]["slice"] == "no_slice_labels"
+    )
+
+
+def test_slices_that_do_not_fit_the_sidecar_are_refused() -> None:
+    reference = slice_sidecar({"a": ("none", "P1", "--"), "b": ("none", "P2", "---")})
+    with pytest.raises(InputErrors, match=r"\[slice-count-differs\].*case a, .*expected the 2 slices .*, got 3"):
+        score_cases(slice_model({"a": [0.1, 0.2, 0.3], "b": [0.1, 0.2, 0.3]}), reference, ["a", "b"])
+    model = slice_model({"a": [0.1, 0.2], "b": [0.1, 0.2, 0.3]})
+    without = Prediction(model.cases["b"]["finding"].probabilities, "none")
+    model = Classification(model.path, {}, model.targets, {**model.cases, "b": {"finding": without}})
+    with pytest.raises(InputErrors, match=r"\[missing-classification\].*slices of every case .* got none of 1: b"):
+        score_cases(model, reference, ["a", "b"])
