@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from nnunet_multitask.evaluation.delong import delong_interval
 from nnunet_multitask.evaluation.intervals import (
     CONFIDENCE,
+    MIN_UNITS,
     RESAMPLES,
-    SEED,
     Interval,
     Statistics,
     bootstrap_intervals,
+    resampled,
     wilson_interval,
 )
 from nnunet_multitask.evaluation.resampling import (
@@ -129,16 +130,16 @@ def roc_band(
         and the 97.5th percentile; None where a class is absent or there are fewer than 10 units.
     """
     num_units = int(units.max()) + 1 if len(units) else 0
-    if num_units < 10 or not truth.any() or truth.all():
+    if num_units < MIN_UNITS or not truth.any() or truth.all():
         return None
-    rng = np.random.default_rng(SEED)
-    drawn = rng.multinomial(num_units, np.full(num_units, 1 / num_units), size=resamples).astype(np.float64)
     grid = np.linspace(0, 1, BAND_POINTS)
-    curves = [
-        np.interp(grid, fpr[0], tpr[0])
-        for fpr, tpr in (roc_samples(row[None, units], truth, score) for row in drawn)
-        if np.isfinite(fpr).all() and np.isfinite(tpr).all()
-    ]
+
+    def heights(weights: NDArray[np.float64]) -> Statistics:
+        curves = zip(*roc_samples(weights, truth, score), strict=True)
+        return {"tpr": np.array([np.interp(grid, fpr, tpr) for fpr, tpr in curves])}
+
+    curves = resampled(heights, units, resamples)["tpr"]
+    curves = curves[np.isfinite(curves).all(axis=1)]
     low, high = np.quantile(curves, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return {"fpr": grid.tolist(), "low": low.tolist(), "high": high.tolist(), "method": f"percentile_{resamples}"}
 

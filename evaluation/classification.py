@@ -18,7 +18,8 @@ from nnunet_multitask.evaluation.class_metrics import multiclass_metrics, multil
 from nnunet_multitask.evaluation.intervals import RESAMPLES
 from nnunet_multitask.evaluation.levels import LEVEL_TEXTS, Item, Rule, patient_items, patient_of, slice_items
 from nnunet_multitask.evaluation.predictions import Classification, Prediction
-from nnunet_multitask.labels import Case, Label, LabelSidecar, Target
+from nnunet_multitask.labels import Case, LabelSidecar
+from nnunet_multitask.targets import Label, Target
 
 DEFINITIONS = {
     "accuracy": "share of cases with the right class; of a multilabel target the mean over its classes",

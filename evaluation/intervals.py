@@ -88,10 +88,7 @@ def bootstrap_intervals(
     if num_units < MIN_UNITS:
         reason = f"fewer_than_{MIN_UNITS}_units"
         return {name: Interval(None, None, method, confidence, reason) for name in estimates}
-    rng = np.random.default_rng(SEED)
-    chance = np.full(num_units, 1 / num_units)
-    drawn = rng.multinomial(num_units, chance, size=resamples).astype(np.float64)  # (B, U)
-    replicates = _in_parts(statistics, drawn, units)
+    replicates = resampled(statistics, units, resamples)
     left_out = _in_parts(statistics, 1.0 - np.eye(num_units), units)  # each unit left out once
     intervals = {}
     for name, estimate in estimates.items():
@@ -104,6 +101,23 @@ def bootstrap_intervals(
             low, high, why = bca_ends(estimate, defined, left_out[name], confidence)
             intervals[name] = Interval(low, high, method, confidence, why)
     return intervals
+
+
+def resampled(
+    statistics: Callable[[NDArray[np.float64]], Statistics], units: NDArray[np.integer], resamples: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return the statistics of bootstrap samples of whole units, the same samples each time.
+
+    Args:
+        statistics, units: as `bootstrap_intervals`; at least one unit.
+        resamples: B, how many.
+
+    Returns:
+        By metric (B, ...) values.
+    """
+    num_units = int(units.max()) + 1
+    drawn = np.random.default_rng(SEED).multinomial(num_units, np.full(num_units, 1 / num_units), size=resamples)
+    return _in_parts(statistics, drawn.astype(np.float64), units)
 
 
 def bca_ends(

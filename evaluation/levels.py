@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from nnunet_multitask.evaluation.predictions import Prediction, Probabilities, decide
-from nnunet_multitask.labels import Case, Label, LabelSidecar, Target
+from nnunet_multitask.labels import Case, LabelSidecar
+from nnunet_multitask.targets import Label, Target
 
 Rule = Literal["any", "mean"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.labels import Target
+from nnunet_multitask.targets import Target, label_fault
 
 SUM_TOLERANCE = 1e-3
 
@@ -45,18 +45,6 @@ def case_faults(
             yield InputError("missing-classification", where, fault, "write the case's own probabilities, too")
         yield from _slice_faults(where, slices.get(name, []), targets[name])
         yield from _reference_faults(where, reference.get(name), targets[name])
-
-
-def target_faults(path: Path, targets: Mapping[str, Target]) -> Iterator[InputError]:
-    """Yield the binary targets that do not have two classes."""
-    for name, target in targets.items():
-        if target.type == "binary" and len(target.classes) != 2:
-            yield InputError(
-                "bad-target",
-                f"{path}: targets/{name}/classes",
-                f"expected two classes (negative, positive) of a binary target, got {len(target.classes)}",
-                'use the type "multiclass" or "multilabel"',
-            )
 
 
 def _probability_faults(where: str, probabilities: Mapping[str, float], target: Target) -> Iterator[InputError]:
@@ -120,9 +108,7 @@ def _slice_faults(where: str, slices: list[Any], target: Target) -> Iterator[Inp
 
 
 def _reference_faults(where: str, reference: Any, target: Target) -> Iterator[InputError]:
-    if reference is None:
-        return
-    try:
-        target.encode(reference if isinstance(reference, str) else tuple(reference))
-    except InputError as error:
-        yield InputError(error.code, f"{where}, reference", error.fault, error.remedy)
+    label = tuple(reference) if isinstance(reference, list) else reference
+    fault = None if label is None else label_fault(target, label)
+    if fault is not None:
+        yield InputError("unknown-class", f"{where}, reference", *fault)

@@ -9,8 +9,8 @@ from typing import Any
 
 from nnunet_multitask.documents import check_schema, read_json
 from nnunet_multitask.errors import InputErrors
-from nnunet_multitask.evaluation.prediction_checks import case_faults, target_faults
-from nnunet_multitask.labels import Label, Target
+from nnunet_multitask.evaluation.prediction_checks import case_faults
+from nnunet_multitask.targets import Label, Target, target_faults
 
 CLASSIFICATION_NAME = "classification.json"
 THRESHOLD = 0.5  # of a class where the file names no other
@@ -79,7 +79,7 @@ def read_classification(path: str | Path) -> Classification:
         name: Target(name=name, type=entry["type"], classes=tuple(entry["classes"]))
         for name, entry in document["targets"].items()
     }
-    errors = list(target_faults(path, targets))
+    errors = [error for target in targets.values() for error in target_faults(target, path)]
     if not errors:
         for case_id, entry in document["cases"].items():
             errors.extend(case_faults(path, case_id, entry, targets))

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "splits": GROUND_FLOOR,
     "engines": set(),  # knows nothing of medicine
     "config": READING | {"labels"},
-    "evaluation": READING | {"labels", "engines"},
+    "evaluation": READING | {"targets", "labels", "engines"},
     "dataset_conversion": READING | {"labels", "splits", "engines"},
     "networks": {"config"},
     "losses": {"config"},

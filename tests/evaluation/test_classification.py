@@ -13,7 +13,8 @@ from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.class_metrics import multiclass_metrics, multilabel_metrics
 from nnunet_multitask.evaluation.classification import DEFINITIONS, score_cases
 from nnunet_multitask.evaluation.predictions import Classification, Prediction
-from nnunet_multitask.labels import Case, LabelSidecar, Target
+from nnunet_multitask.labels import Case, LabelSidecar
+from nnunet_multitask.targets import Target
 
 
 def test_every_score_has_a_definition() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nnunet_multitask.evaluation.levels import Item, patient_items, patient_of
-from nnunet_multitask.labels import Case, Label, LabelSidecar, Target
+from nnunet_multitask.labels import Case, LabelSidecar
+from nnunet_multitask.targets import Label, Target
 
 FINDING = Target(name="finding", type="binary", classes=("none", "bleeding"))
 KINDS = Target(name="kinds", type="multilabel", classes=("IVH", "IPH"))

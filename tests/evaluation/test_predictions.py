@@ -10,7 +10,7 @@ import pytest
 
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.predictions import decide, read_classification
-from nnunet_multitask.labels import Target
+from nnunet_multitask.targets import Target
 
 
 def document(probabilities: dict[str, Any], decision: Any = "IVH", kind: str = "multiclass") -> dict[str, Any]:
