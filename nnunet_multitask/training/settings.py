@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 from nnunetv2.paths import nnUNet_raw
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 
 from nnunet_multitask.config import PLANS_KEY, SHORT_SCHEDULE, ScheduleConfig, schedule_from_plans
 from nnunet_multitask.documents import write_json
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
+from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss
 from nnunet_multitask.splits import make_splits
 from nnunet_multitask.training.supervision import load_sidecar
 
@@ -70,6 +72,18 @@ class TrainingSettingsMixin(_Trainer):
             self.parameter_groups(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, **momentum
         )
         return optimizer, EpochDecay(optimizer, schedule.decay, schedule.epochs)
+
+    def _build_loss(self) -> Any:
+        """Return nnU-Net's loss; with an ignore label it passes over samples that are ignored everywhere."""
+        loss = super()._build_loss()
+        if not self.label_manager.has_ignore_label:
+            return loss
+        label = None if self.label_manager.has_regions else self.label_manager.ignore_label
+        if isinstance(loss, DeepSupervisionWrapper):
+            # at each scale, since a coarse target may have lost the few annotated voxels of the fine one
+            loss.loss = AnnotatedSamplesLoss(loss.loss, label)
+            return loss
+        return AnnotatedSamplesLoss(loss, label)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the groups of parameters that the optimiser gets; a group may name a learning rate of its own."""

@@ -315,3 +315,24 @@ def test_patches_are_labelled_by_what_they_show(micro_env, sidecar, edit, plans,
     assert trainer.plans_manager.plans["multitask"]["patch_targets"] == ["blood", "seen"]
     ways = aggregations_of_plans(trainer.plans_manager.plans, trainer.targets)
     assert ways == {"blood": "max", "seen": "max"}
+
+
+def test_a_case_without_mask_leaves_the_segmentation_of_its_neighbour_alone(micro_env, edit):
+    path = micro_env.preprocessed / "dataset.json"
+    before = path.read_text()
+    edit(path, lambda document: document["labels"].update(ignore=2))
+    try:
+        trainer = make_trainer("nnUNetTrainerBaselineShort")
+    finally:
+        path.write_text(before)
+    trainer.initialize()
+    data = torch.randn((2, 1, 8, 64, 64))
+    scales = trainer._get_deep_supervision_scales()
+    sizes = [[round(size * factor) for size, factor in zip((8, 64, 64), scale, strict=True)] for scale in scales]
+    target = [torch.ones((2, 1, *size), dtype=torch.int16) for size in sizes]
+    for level in target:
+        level[1] = 2
+    with torch.no_grad():
+        together = trainer.loss(trainer.network(data), target)
+        alone = trainer.loss(trainer.network(data[:1]), [level[:1] for level in target])
+    assert float(together) == pytest.approx(float(alone), abs=1e-6)

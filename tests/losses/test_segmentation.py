@@ -1,0 +1,88 @@
+"""The segmentation loss of batches in which some samples have no mask."""
+
+import math
+
+import pytest
+import torch
+from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+from torch import nn
+
+from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss
+
+IGNORE = 2
+SHAPE = (2, 3, 4)
+
+
+def make_loss(batch_dice, regions=False):
+    dice = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": regions, "ddp": False}
+    kind = {"dice_class": MemoryEfficientSoftDiceLoss}
+    if regions:
+        return AnnotatedSamplesLoss(DC_and_BCE_loss({}, dice, use_ignore_label=True, **kind), None)
+    return AnnotatedSamplesLoss(DC_and_CE_loss(dice, {}, ignore_label=IGNORE, **kind), IGNORE)
+
+
+def gradient(loss, logits, target):
+    logits = logits.clone().requires_grad_()
+    value = loss(logits, target)
+    value.backward()
+    return value.item(), logits.grad
+
+
+def sample(seed, annotated, regions=False):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn((1, 2, *SHAPE), generator=generator)
+    target = torch.randint(0, 2, (1, 3 if regions else 1, *SHAPE), generator=generator)
+    if regions:
+        target[:, -1] = 0 if annotated else 1
+    elif not annotated:
+        target[:] = IGNORE
+    return logits, target
+
+
+@pytest.mark.parametrize("regions", [False, True])
+@pytest.mark.parametrize("batch_dice", [False, True])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_neighbour_without_mask_changes_nothing(order, batch_dice, regions):
+    pair = [sample(1, annotated=True, regions=regions), sample(2, annotated=False, regions=regions)]
+    alone, own = gradient(make_loss(batch_dice, regions), *pair[0])
+    logits, target = (torch.cat([pair[i][part] for i in order]) for part in (0, 1))
+    together, both = gradient(make_loss(batch_dice, regions), logits, target)
+    assert together == alone
+    position = order.index(0)
+    assert torch.equal(both[position], own[0])
+    assert both[1 - position].abs().max() == 0
+    assert own.abs().max() > 0
+
+
+def test_gradient_by_hand():
+    """One voxel, two classes, logits (0, 0), true class 1: cross-entropy gives (1/2, -1/2) to the logits.
+
+    Dice is 2 p / (p + 1), p = 1/2, and -d/dp of it 2 / (p + 1)^2 = 8/9, times dp/dlogit = 1/4.
+    """
+    logits = torch.zeros((2, 2, 1, 1, 1))
+    target = torch.tensor([1, IGNORE]).view(2, 1, 1, 1, 1)
+    value, grad = gradient(make_loss(batch_dice=False), logits, target)
+    assert value == pytest.approx(math.log(2) - 2 / 3, abs=1e-4)
+    expected = 0.5 + 8 / 9 / 4
+    assert grad[0].flatten().tolist() == pytest.approx([expected, -expected], abs=1e-4)
+    assert grad[1].flatten().tolist() == [0, 0]
+
+
+def test_without_any_mask_loss_and_gradient_are_zero():
+    pair = [sample(1, annotated=False), sample(2, annotated=False)]
+    logits, target = (torch.cat([part[i] for part in pair]) for i in (0, 1))
+    value, grad = gradient(make_loss(batch_dice=False), logits, target)
+    assert value == 0
+    assert grad.abs().max() == 0
+
+
+def test_annotated_batches_go_through_as_they_are():
+    class Echo(nn.Module):
+        def forward(self, logits, target):
+            return logits, target
+
+    logits, target = sample(1, annotated=True)
+    seen = AnnotatedSamplesLoss(Echo(), IGNORE)(logits, target)
+    assert seen[0] is logits
+    assert seen[1] is target
