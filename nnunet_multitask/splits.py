@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnunet_multitask.errors import InputError
+from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import Case, LabelSidecar
+from nnunet_multitask.stratification import deal
 
 UNKNOWN = "unknown"
 
+# what the parts of a data set are called, in any case
+SPLITS = {
+    "train": ("train", "training", "tr"),
+    "val": ("val", "validation"),
+    "test": ("test", "testing", "ts"),
+}
+
 Fold = dict[str, list[str]]
+
+_SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
+_NAMED = 10  # cases that a message lists
 
 
 def make_splits(sidecar: LabelSidecar, case_ids: Collection[str], num_folds: int = 5, seed: int = 12345) -> list[Fold]:
     """Return the folds in the form of nnU-Net's ``splits_final.json``.
 
-    Each group (patient) goes as a whole to the fold that has had the least of its classes so far, large groups first,
-    in an order drawn from the seed. The class of a case is the combination of its labels over all targets; unknown
-    counts as a class of its own, as do cases that the sidecar does not list.
+    Each group (patient) goes as a whole to one fold, such that the folds have equal shares of the cases and of every
+    class of every target, as far as whole patients allow (``stratification.deal``). Unknown labels count as a class, as
+    do cases that the sidecar does not list.
 
     Args:
         sidecar: labels and groups; a case without group is its own group.
@@ -35,11 +46,7 @@ def make_splits(sidecar: LabelSidecar, case_ids: Collection[str], num_folds: int
     Raises:
         InputError: fewer than 2 folds, or fewer groups than folds.
     """
-    groups: dict[str, list[str]] = {}
-    for case_id in sorted(set(case_ids)):
-        case = sidecar.cases.get(case_id, Case())
-        name = f"case {case_id}" if case.group is None else f"group {case.group}"
-        groups.setdefault(name, []).append(case_id)
+    groups = group_cases(sidecar, case_ids)
     if not 2 <= num_folds <= len(groups):
         raise InputError(
             "impossible-split",
@@ -47,17 +54,120 @@ def make_splits(sidecar: LabelSidecar, case_ids: Collection[str], num_folds: int
             f"expected 2 folds at least and a group (patient) for each, got {num_folds} folds of {len(groups)} groups",
             f"use --folds {len(groups)} or fewer" if len(groups) >= 2 else "add patients, or train the fold 'all'",
         )
-    order = np.random.default_rng(seed).permutation(len(groups))
-    names = sorted((sorted(groups)[i] for i in order), key=lambda name: -len(groups[name]))
-    held: list[Counter[Hashable]] = [Counter() for _ in range(num_folds)]
-    validation: list[list[str]] = [[] for _ in range(num_folds)]
-    for name in names:
-        classes = Counter(_joint_class(sidecar, case_id) for case_id in groups[name])
-        fold = min(range(num_folds), key=lambda k: (_overlap(held[k], classes), len(validation[k]), k))
-        held[fold].update(classes)
-        validation[fold].extend(groups[name])
+    features = np.array([_features(sidecar, members) for members in groups.values()])
+    fold_of = deal(features, num_folds, seed)
     everything = {case_id for members in groups.values() for case_id in members}
-    return [{"train": sorted(everything - set(val)), "val": sorted(val)} for val in validation]
+    folds = []
+    for fold in range(num_folds):
+        val = {
+            case_id for members, at in zip(groups.values(), fold_of, strict=True) if at == fold for case_id in members
+        }
+        folds.append({"train": sorted(everything - val), "val": sorted(val)})
+    return folds
+
+
+def official_fold(
+    sidecar: LabelSidecar, case_ids: Collection[str], where: str | Path, drop_leaking: bool = False
+) -> Fold:
+    """Return the one fold that the splits of the sidecar say, for data sets with an official validation set.
+
+    Args:
+        sidecar: its cases name their split: ``train`` or ``val``, or another word of ``SPLITS``.
+        case_ids: the training cases of the dataset; those whose split is ``test`` go to neither side.
+        where: the sidecar's file, for messages.
+        drop_leaking: leave the training cases of patients out who are in the validation set, too.
+
+    Raises:
+        InputErrors: cases without a split, or with another word; no case on one of the sides; patients on both sides.
+    """
+    split_of = {case_id: sidecar.cases.get(case_id, Case()).split for case_id in case_ids}
+    part_of = {case_id: _SPLIT_OF.get((split or "").lower()) for case_id, split in split_of.items()}
+    unknown = sorted(case_id for case_id, part in part_of.items() if part is None)
+    errors = []
+    if unknown:
+        shown = ", ".join(f"{case_id} ({split_of[case_id] or 'none'})" for case_id in unknown[:_NAMED])
+        fault = f"expected the split train, val or test of every training case, got another for {_more(shown, unknown)}"
+        remedy = "name their splits: `nnunet-multitask labels import TABLE --split-column NAME`"
+        errors.append(InputError("unknown-split", where, fault, remedy))
+    fold = {part: sorted(case_id for case_id in part_of if part_of[case_id] == part) for part in ("train", "val")}
+    leaking = groups_on_both_sides(sidecar, fold)
+    if leaking and drop_leaking:
+        fold["train"] = [case_id for case_id in fold["train"] if sidecar.cases[case_id].group not in leaking]
+    elif leaking:
+        errors.append(_leak(leaking, where, "use --drop-leaking, which leaves their training cases out"))
+    errors += [
+        InputError("impossible-split", where, f"expected cases of the split {part}, got none", "use --folds instead")
+        for part in fold
+        if not fold[part] and not unknown
+    ]
+    if errors:
+        raise InputErrors(errors)
+    return fold
+
+
+def group_cases(sidecar: LabelSidecar, case_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the cases of each group (patient), sorted; a case without group is a group of its own."""
+    groups: dict[str, list[str]] = {}
+    for case_id in sorted(set(case_ids)):
+        groups.setdefault(_group(sidecar, case_id), []).append(case_id)
+    return dict(sorted(groups.items()))
+
+
+def groups_on_both_sides(sidecar: LabelSidecar, fold: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the groups (patients) that have cases in the training and in the validation part of a fold, sorted."""
+    sides = [{sidecar.cases.get(case_id, Case()).group for case_id in fold[part]} - {None} for part in ("train", "val")]
+    return sorted(str(group) for group in sides[0] & sides[1])
+
+
+def check_fold(sidecar: LabelSidecar, fold: Mapping[str, Sequence[str]], where: str | Path) -> None:
+    """Refuse a fold that has a patient on both sides: its validation would praise what the network remembers.
+
+    Raises:
+        InputError: names the patients.
+    """
+    leaking = groups_on_both_sides(sidecar, fold)
+    if leaking:
+        raise _leak(leaking, where, "make folds of whole patients: `nnunet-multitask split DATASET --overwrite`")
+
+
+def lacking_classes(sidecar: LabelSidecar, case_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return what keeps a target from being learned from some cases.
+
+    Returns:
+        By target, the classes that no case with a known label has, and for multilabel those that all of them have;
+        targets that lack nothing are left out.
+    """
+    lacking = {}
+    for name, counts in class_counts(sidecar, case_ids).items():
+        target = sidecar.targets[name]
+        num_known = sum(name in sidecar.cases[case_id].labels for case_id in case_ids if case_id in sidecar.cases)
+        full = num_known if target.type == "multilabel" else -1
+        if classes := [label for label in target.classes if counts[label] in (0, full)]:
+            lacking[name] = classes
+    return lacking
+
+
+def split_warnings(sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[str]]]) -> list[InputError]:
+    """Return which classes some folds have no case of, or no case without, in their training or validation part."""
+    case_ids = {case_id for fold in splits for part in ("train", "val") for case_id in fold[part]}
+    warnings = []
+    for part, side, remedy in (
+        ("train", "training", "training of these folds is refused: label more patients, use fewer folds, or drop it"),
+        ("val", "validation", "the AUC of these folds is null: use fewer folds, or score all folds together"),
+    ):
+        lacking = [lacking_classes(sidecar, fold[part]) for fold in splits]
+        for name, target in sidecar.targets.items():
+            for label in target.classes:
+                folds = [str(index) for index, classes in enumerate(lacking) if label in classes.get(name, ())]
+                if not folds:
+                    continue
+                num_groups = len(group_cases(sidecar, [c for c in case_ids if _has(sidecar, c, name, label)]))
+                fault = (
+                    f"expected {side} cases with and without {label} in every fold, got but one kind in fold "
+                    f"{', '.join(folds)}; {num_groups} of {len(group_cases(sidecar, case_ids))} patients have it"
+                )
+                warnings.append(InputError(f"class-without-{side}", f"targets/{name}", fault, remedy))
+    return warnings
 
 
 def fold_counts(sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[str]]]) -> list[dict[str, Any]]:
@@ -68,13 +178,15 @@ def fold_counts(sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[st
         splits: the folds, as ``make_splits`` returns them.
 
     Returns:
-        For each fold ``{"fold": k, "train": {"cases": n, "targets": {target: {class: n, "unknown": n}}}, "val": ...}``.
+        For each fold ``{"fold": k, "train": {"cases": n, "groups": n, "targets": {target: {class: n, "unknown": n}}},
+        "val": ...}``; groups are patients.
     """
     counts: list[dict[str, Any]] = []
     for index, split in enumerate(splits):
         entry: dict[str, Any] = {"fold": index}
         for part in ("train", "val"):
-            entry[part] = {"cases": len(split[part]), "targets": class_counts(sidecar, split[part])}
+            groups = len(group_cases(sidecar, split[part]))
+            entry[part] = {"cases": len(split[part]), "groups": groups, "targets": class_counts(sidecar, split[part])}
         counts.append(entry)
     return counts
 
@@ -91,13 +203,27 @@ def class_counts(sidecar: LabelSidecar, case_ids: Collection[str]) -> dict[str, 
     return counts
 
 
-def _joint_class(sidecar: LabelSidecar, case_id: str) -> Hashable:
-    labels = sidecar.cases.get(case_id, Case()).labels
-    return tuple(
-        tuple(sorted(label)) if isinstance(label, tuple) else label
-        for label in (labels.get(name) for name in sorted(sidecar.targets))
-    )
+def _features(sidecar: LabelSidecar, case_ids: Sequence[str]) -> list[int]:
+    """Return what a group brings into its fold: cases, and cases of each class of each target."""
+    counts = class_counts(sidecar, case_ids)
+    return [len(case_ids), *(number for target in counts.values() for number in target.values())]
 
 
-def _overlap(held: Counter[Hashable], classes: Counter[Hashable]) -> int:
-    return sum(held[name] * count for name, count in classes.items())
+def _has(sidecar: LabelSidecar, case_id: str, target: str, label: str) -> bool:
+    found = sidecar.cases.get(case_id, Case()).labels.get(target, ())
+    return label == found or (isinstance(found, tuple) and label in found)
+
+
+def _group(sidecar: LabelSidecar, case_id: str) -> str:
+    group = sidecar.cases.get(case_id, Case()).group
+    return f"case {case_id}" if group is None else f"group {group}"
+
+
+def _leak(groups: Sequence[str], where: str | Path, remedy: str) -> InputError:
+    shown = _more(", ".join(groups[:_NAMED]), groups)
+    fault = f"expected every patient on one side, got in training and validation: {shown}"
+    return InputError("leaking-group", where, fault, remedy)
+
+
+def _more(shown: str, items: Sequence[Any]) -> str:
+    return shown if len(items) <= _NAMED else f"{shown} and {len(items) - _NAMED} more"

@@ -16,7 +16,7 @@ PACKAGE = "nnunet_multitask"
 ROOT = Path(__file__).resolve().parents[1]
 
 READING = {"storage", "documents", "datasets", "nifti", "files", "plausibility"}
-GROUND_FLOOR = READING | {"targets", "labels", "splits", "environment", "engines"}
+GROUND_FLOOR = READING | {"targets", "labels", "stratification", "splits", "environment", "engines"}
 UPPER_ROOMS = {"config", "networks", "losses", "inference", "training", "evaluation", "dataset_conversion"}
 
 # room -> the rooms that it may import, besides itself and errors
@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "plausibility": READING,
     "targets": READING,
     "labels": GROUND_FLOOR,
+    "stratification": set(),  # counts, folds and a seed
     "splits": GROUND_FLOOR,
     "engines": set(),  # knows nothing of medicine
     "config": READING | {"labels"},

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from nnunet_multitask.errors import InputError
+from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import Case, LabelSidecar, Target
-from nnunet_multitask.splits import class_counts, fold_counts, make_splits
+from nnunet_multitask.splits import (
+    check_fold,
+    class_counts,
+    fold_counts,
+    lacking_classes,
+    make_splits,
+    official_fold,
+    split_warnings,
+)
 
 TARGET = Target("subtype", "multiclass", ("IPH", "IVH"))
 
@@ -89,8 +97,8 @@ def test_counts() -> None:
     assert fold_counts(labels, [split]) == [
         {
             "fold": 0,
-            "train": {"cases": 2, "targets": {"subtype": {"IPH": 1, "IVH": 1, "unknown": 0}}},
-            "val": {"cases": 1, "targets": {"subtype": {"IPH": 0, "IVH": 0, "unknown": 1}}},
+            "train": {"cases": 2, "groups": 2, "targets": {"subtype": {"IPH": 1, "IVH": 1, "unknown": 0}}},
+            "val": {"cases": 1, "groups": 1, "targets": {"subtype": {"IPH": 0, "IVH": 0, "unknown": 1}}},
         }
     ]
 
@@ -99,3 +107,93 @@ def test_counts_of_a_multilabel_target() -> None:
     target = Target("findings", "multilabel", ("IPH", "IVH"))
     labels = LabelSidecar({"findings": target}, {"a": Case({"findings": ("IPH", "IVH")}), "b": Case({"findings": ()})})
     assert class_counts(labels, ["a", "b"]) == {"findings": {"IPH": 1, "IVH": 1, "unknown": 0}}
+
+
+def test_classes_of_several_targets_are_balanced_at_once() -> None:
+    findings = Target("findings", "multilabel", ("IPH", "IVH", "SAH"))
+    cases = {
+        f"c{i:03d}": Case(
+            {
+                "subtype": TARGET.classes[i % 7 == 0],
+                "findings": tuple(name for name, every in (("IPH", 3), ("IVH", 5), ("SAH", 11)) if i % every == 0),
+            },
+            group=f"p{i // 2}",
+        )
+        for i in range(110)
+    }
+    labels = LabelSidecar({"subtype": TARGET, "findings": findings}, cases)
+    for part in fold_counts(labels, make_splits(labels, cases)):
+        assert part["val"]["cases"] == 22
+        assert part["val"]["targets"]["findings"]["SAH"] == 2
+        assert part["val"]["targets"]["findings"]["IVH"] in (4, 5)
+        assert part["val"]["targets"]["subtype"]["IVH"] in (3, 4)
+
+
+def official(**splits: str | None) -> LabelSidecar:
+    return sidecar({name: Case({"subtype": "IPH"}, group=name[0], split=split) for name, split in splits.items()})
+
+
+def test_official_fold() -> None:
+    labels = official(a1="train", b1="Training", c1="val", d1="test")
+    assert official_fold(labels, labels.cases, "x") == {"train": ["a1", "b1"], "val": ["c1"]}
+
+
+def test_official_fold_names_patients_on_both_sides_or_drops_them() -> None:
+    labels = official(a1="train", a2="val", b1="train", c1="val")
+    with pytest.raises(
+        InputErrors, match=r"\[leaking-group\] x: .*got in training and validation: a -> use --drop-leak"
+    ):
+        official_fold(labels, labels.cases, "x")
+    assert official_fold(labels, labels.cases, "x", drop_leaking=True) == {"train": ["b1"], "val": ["a2", "c1"]}
+
+
+@pytest.mark.parametrize(
+    ("splits", "texts"),
+    [
+        ({"a1": "train", "b1": None, "c1": "third"}, ["got another for b1 \\(none\\), c1 \\(third\\)"]),
+        ({"a1": "train", "b1": "test"}, ["expected cases of the split val, got none"]),
+        ({"a1": "test"}, ["expected cases of the split train", "expected cases of the split val"]),
+    ],
+)
+def test_official_folds_that_cannot_be(splits: dict[str, str | None], texts: list[str]) -> None:
+    labels = official(**splits)
+    with pytest.raises(InputErrors) as caught:
+        official_fold(labels, labels.cases, "x")
+    assert len(caught.value.errors) == len(texts)
+    for text, error in zip(texts, caught.value.errors, strict=True):
+        with pytest.raises(InputError, match=text):
+            raise error
+
+
+def test_cases_of_an_official_fold_that_the_sidecar_does_not_list() -> None:
+    with pytest.raises(InputErrors, match=r"x1 \(none\)"):
+        official_fold(official(a1="train", b1="val"), ["a1", "b1", "x1"], "x")
+
+
+def test_check_fold_names_the_patient() -> None:
+    labels = official(a1="train", a2="val", b1="train")
+    check_fold(labels, {"train": ["b1"], "val": ["a1", "a2"]}, "splits_final.json")
+    with pytest.raises(InputError, match=r"\[leaking-group\] splits_final.json: .* a -> make folds of whole patients"):
+        check_fold(labels, {"train": ["a1", "b1"], "val": ["a2"]}, "splits_final.json")
+
+
+def test_lacking_classes() -> None:
+    findings = Target("findings", "multilabel", ("IPH", "IVH", "SAH"))
+    cases = {"a": Case({"findings": ("IPH", "IVH")}), "b": Case({"findings": ("IPH",)}), "c": Case()}
+    labels = LabelSidecar({"findings": findings}, cases)
+    assert lacking_classes(labels, cases) == {"findings": ["IPH", "SAH"]}  # all known cases have it, none has it
+    assert lacking_classes(labels, ["c", "not listed"]) == {"findings": ["IPH", "IVH", "SAH"]}
+    assert lacking_classes(labelled(IPH=1, IVH=1), ["IPH_0", "IVH_0"]) == {}
+
+
+def test_warnings_name_class_and_folds() -> None:
+    labels = labelled(IPH=8, IVH=1)
+    splits = make_splits(labels, labels.cases, num_folds=3)
+    (alone,) = (index for index, fold in enumerate(splits) if "IVH_0" in fold["val"])
+    others = ", ".join(str(index) for index in range(3) if index != alone)
+    training, validation = split_warnings(labels, splits)
+    assert (training.code, validation.code) == ("class-without-training", "class-without-validation")
+    assert f"with and without IVH in every fold, got but one kind in fold {alone}; 1 of 9 patients" in training.fault
+    assert f"got but one kind in fold {others}; 1 of 9" in validation.fault
+    balanced = labelled(IPH=8, IVH=4)
+    assert split_warnings(balanced, make_splits(balanced, balanced.cases, num_folds=3)) == []

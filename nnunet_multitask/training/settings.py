@@ -17,7 +17,7 @@ from nnunet_multitask.config import PLANS_KEY, SHORT_SCHEDULE, ScheduleConfig, s
 from nnunet_multitask.documents import write_json
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
 from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss
-from nnunet_multitask.splits import make_splits
+from nnunet_multitask.splits import check_fold, make_splits, split_warnings
 from nnunet_multitask.training.supervision import load_sidecar
 
 # mixins are written against nnU-Net's trainer without being one, so that they go on top of any of its subclasses
@@ -100,15 +100,25 @@ class TrainingSettingsMixin(_Trainer):
         return rotation, dummy_2d, initial_patch_size, mirror_axes
 
     def do_split(self) -> tuple[list[str], list[str]]:
-        """Return the cases of the fold; where no split file exists, make folds by class and patient first."""
+        """Return the cases of the fold; where no split file exists, make folds by class and patient first.
+
+        Raises:
+            InputError: the split file has a patient on both sides of the fold.
+        """
         splits_file = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"
-        if self.fold != "all" and not splits_file.is_file():
-            sidecar = self.find_sidecar()
-            if sidecar is not None:
-                case_ids = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
-                write_json(splits_file, make_splits(sidecar, case_ids))
-                self.print_to_log_file(f"wrote folds by class and patient to {splits_file}")
-        return super().do_split()
+        sidecar = self.find_sidecar()
+        if self.fold == "all" or sidecar is None:
+            return super().do_split()
+        if not splits_file.is_file():
+            case_ids = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
+            splits = make_splits(sidecar, case_ids)
+            write_json(splits_file, splits)
+            self.print_to_log_file(f"wrote folds by class and patient to {splits_file}")
+            for warning in split_warnings(sidecar, splits):
+                self.print_to_log_file(f"WARN {warning}")
+        train, val = super().do_split()
+        check_fold(sidecar, {"train": train, "val": val}, splits_file)
+        return train, val
 
     def find_sidecar(self) -> LabelSidecar | None:
         """Return the sidecar of the dataset, None where it has none."""

@@ -61,3 +61,48 @@ def test_missing_sidecar(splits: Path, tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "nnUNet_raw" / "Dataset003_Six" / "class_labels.json").unlink()
     assert main(["split", "3"]) == 1
     assert "ERROR [missing-sidecar]" in capsys.readouterr().err
+
+
+def change(splits: Path, edit) -> None:
+    path = splits.parents[2] / "nnUNet_raw" / "Dataset003_Six" / "class_labels.json"
+    document = read_json(path)
+    edit(document)
+    write_json(path, document)
+
+
+def give_official_splits(document) -> None:
+    for case, split in zip("abcdef", ("train", "train", "val", "val", "train", "test"), strict=True):
+        document["cases"][case]["split"] = split
+
+
+def test_official_fold(splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["split", "3", "--from-sidecar"]) == 1
+    assert "ERROR [unknown-split]" in capsys.readouterr().err
+    change(splits, give_official_splits)
+    assert main(["split", "3", "--from-sidecar"]) == 1  # the patient p is on both sides
+    assert "ERROR [leaking-group]" in capsys.readouterr().err
+    assert not splits.exists()
+    assert main(["split", "3", "--from-sidecar", "--drop-leaking"]) == 0
+    assert read_json(splits) == [{"train": ["b", "e"], "val": ["c", "d"]}]
+    assert main(["split", "3", "--folds", "2", "--from-sidecar", "--drop-leaking", "--overwrite"]) == 0
+    assert len(read_json(splits)) == 3
+    assert read_json(splits)[2] == {"train": ["b", "e"], "val": ["c", "d"]}
+
+
+def test_drop_leaking_needs_the_official_fold(splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["split", "3", "--drop-leaking"]) == 1
+    assert "ERROR [contradiction] --drop-leaking" in capsys.readouterr().err
+
+
+def test_counts_and_warnings(splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(splits, lambda document: [document["cases"][case]["labels"].update(t="x") for case in "bd"])
+    assert main(["split", "3", "--folds", "2", "--dry-run"]) == 0
+    captured = capsys.readouterr()
+    assert not splits.exists()
+    lines = captured.out.splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("fold 0 train ")
+    assert lines[-1] == f"not written: {splits}"
+    assert sum("cases of 2 patients; t: " in line for line in lines) == 2  # the patient p, once on each side
+    assert "WARN [class-without-training] targets/t: expected training cases with and without y" in captured.err
+    assert "1 of 5 patients have it" in captured.err

@@ -250,6 +250,16 @@ def test_folds_are_made_by_class_and_patient_where_none_exist(micro_env):
         path.write_text(before)
 
 
+def test_a_patient_on_both_sides_is_refused(micro_env, sidecar, edit):
+    fold = json.loads((micro_env.preprocessed / "splits_final.json").read_text())[0]
+    for case in (fold["train"][0], fold["val"][0]):
+        edit(sidecar, lambda document, case=case: document["cases"][case].update(group="P7"))
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
+    trainer.initialize()
+    with pytest.raises(InputError, match=r"\[leaking-group\] .*splits_final.json: .*training and validation: P7 -> "):
+        trainer.do_split()
+
+
 @pytest.mark.parametrize("epoch", [0, 1, 7, 9])
 def test_poly_decay_is_nnunets(epoch):
     ours, theirs = (torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01) for _ in range(2))
