@@ -33,7 +33,7 @@ def deal(features: Counts, num_folds: int, seed: int) -> Counts:
     if len(features) == 0:
         return np.zeros(0, np.int64)
     kinds, kind_of, numbers = np.unique(features, axis=0, return_inverse=True, return_counts=True)
-    scaled = kinds * np.sqrt(_weights(features))
+    scaled: npt.NDArray[np.float64] = kinds.astype(np.float64) * np.sqrt(_weights(features))
     held = np.repeat((numbers // num_folds)[:, None], num_folds, axis=1)
     _deal_leftovers(scaled, numbers % num_folds, held)
     least_possible = _least_spread(features, num_folds)
