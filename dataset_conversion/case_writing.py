@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_multitask.dataset_conversion.replacing import writing_errors
+from nnunet_multitask.dataset_conversion.channels import make_channels
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions, LoadedCase, Source, SourceCase
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import (
@@ -100,6 +100,10 @@ def convert_case(case: SourceCase, *, source: Source, output: Path | None, optio
     if faults:
         return CaseOutcome(case.case, tuple(faults), inputs=inputs)
     mask = volumes.pop() if loaded.mask is not None else None
+    try:
+        channels = [channel for image in volumes for channel in make_channels(image, options.channels)]
+    except InputError as error:
+        return CaseOutcome(case.case, (error,), inputs=inputs)
     outcome = CaseOutcome(
         loaded.case or case.case,
         warnings=(*loaded.warnings, *_warnings(case, volumes, mask, source)),
@@ -111,7 +115,7 @@ def convert_case(case: SourceCase, *, source: Source, output: Path | None, optio
     if output is not None:
         if outcome.label_only:
             mask = _everywhere(ignore_value(source.labels), volumes[0])
-        _write(case, volumes, mask, output, source.file_ending, options.link)
+        _write(case, channels, mask, output, source.file_ending, options.link)
     return outcome
 
 
@@ -204,11 +208,10 @@ def _write(
 
 
 def _put(volume: Volume, destination: Path, ending: str, link: bool) -> None:
-    with writing_errors(destination):
-        if volume.changed or not volume.path.name.endswith(ending):
-            write_volume(volume, destination)
-        else:
-            copy_file(volume.path, destination, link)
+    if volume.changed or not volume.path.name.endswith(ending):
+        write_volume(volume, destination)
+    else:
+        copy_file(volume.path, destination, link)
 
 
 def _compact(mask: Volume) -> Volume:

@@ -8,6 +8,7 @@ from typing import Any
 
 from nnunet_multitask import __version__
 from nnunet_multitask.dataset_conversion.case_writing import CaseOutcome, relative_name
+from nnunet_multitask.dataset_conversion.channels import channel_names, describe_channels
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions, Source, SourceCase
 from nnunet_multitask.labels import LabelSidecar
 from nnunet_multitask.splits import class_counts
@@ -52,6 +53,15 @@ def conversion_report(
             **{key: value for key, value in asdict(options).items() if key not in _SILENT_OPTIONS},
             **source.options,
         },
+        "channels": [
+            {"name": name, "content": content}
+            for source_name in source.channel_names
+            for name, content in zip(
+                channel_names(options.channels, source_name),
+                describe_channels(options.channels, source_name),
+                strict=True,
+            )
+        ],
         "counts": {
             "training": sum(not case.is_test for case, _ in taken),
             "test": sum(case.is_test for case, _ in taken),

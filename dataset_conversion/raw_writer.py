@@ -17,8 +17,9 @@ from nnunet_multitask.dataset_conversion.case_writing import (
     ignore_value,
     label_values,
 )
+from nnunet_multitask.dataset_conversion.channels import check_options
 from nnunet_multitask.dataset_conversion.conversion_report import REPORT_NAME, conversion_report
-from nnunet_multitask.dataset_conversion.replacing import check_replaceable, writing_errors
+from nnunet_multitask.dataset_conversion.replacing import check_replaceable
 from nnunet_multitask.dataset_conversion.sources import (
     CaseReader,
     Conversion,
@@ -32,7 +33,7 @@ from nnunet_multitask.documents import write_json
 from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, case_id_fault, write_sidecar
-from nnunet_multitask.storage import atomic_directory
+from nnunet_multitask.storage import atomic_directory, writing_errors
 
 __all__ = [
     "DEFAULT_OPTIONS",
@@ -99,6 +100,7 @@ def write_dataset(source: Source, folder: Path, options: ConversionOptions = DEF
     errors = [*_id_errors(source.cases), *_label_errors(source)]
     if errors:
         raise InputErrors(errors)
+    check_options(options.channels, source.channel_names, source.intensities_are_hu)
     with nullcontext() if options.dry_run else _new_folder(folder, options.overwrite) as output:
         outcomes = _convert_cases(source, output, options)
         taken = {case.case_id: (case, outcome) for case, outcome in outcomes if not outcome.faults}
@@ -111,16 +113,17 @@ def write_dataset(source: Source, folder: Path, options: ConversionOptions = DEF
         if output is not None:
             with_ignore = any(outcome.label_only for _, outcome in taken.values())
             write_sidecar(sidecar, output / SIDECAR_NAME)
-            write_json(output / "dataset.json", _dataset_json(source, num_training, folder.name, with_ignore))
+            write_json(output / "dataset.json", _dataset_json(source, options, num_training, folder.name, with_ignore))
             write_json(output / REPORT_NAME, report)
     return Conversion(folder, report, written=not options.dry_run)
 
 
 @contextmanager
 def _new_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
-    with writing_errors(folder), atomic_directory(folder, overwrite) as temporary:
+    with atomic_directory(folder, overwrite) as temporary:
         for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
-            (temporary / name).mkdir()
+            with writing_errors(temporary / name):
+                (temporary / name).mkdir()
         yield temporary
 
 
@@ -178,15 +181,18 @@ def _label_errors(source: Source) -> list[InputError]:
     return [InputError("bad-labels", source.folder, fault, "number the labels of the masks anew")]
 
 
-def _dataset_json(source: Source, num_training: int, name: str, with_ignore: bool) -> dict[str, Any]:
+def _dataset_json(
+    source: Source, options: ConversionOptions, num_training: int, name: str, with_ignore: bool
+) -> dict[str, Any]:
     labels = {key: value for key, value in source.labels.items() if key != IGNORE}
     if with_ignore or IGNORE in source.labels:
         labels[IGNORE] = ignore_value(source.labels)  # nnU-Net wants it last
+    channels = source.written_channels(options.channels)
     texts = {"description": source.description, "reference": source.reference, "licence": source.licence}
     document: dict[str, Any] = {
         "name": name,
         **{key: text for key, text in texts.items() if text},
-        "channel_names": {str(index): channel for index, channel in enumerate(source.channel_names)},
+        "channel_names": {str(index): channel for index, channel in enumerate(channels)},
         "labels": {"background": 0, **labels},
         "numTraining": num_training,
         "file_ending": source.file_ending,

@@ -1,22 +1,12 @@
-"""Folders that appear whole or not at all: what may be replaced, what a killed run left, what a full disk says."""
+"""Which existing folder a converter may replace: an empty one, or one that it wrote itself."""
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from nnunet_multitask.errors import InputError
-
-_REMEDIES = {
-    errno.ENOSPC: "free some space, or choose another place",
-    errno.EDQUOT: "free some of your quota, or choose another place",
-    errno.EROFS: "choose a place that can be written",
-    errno.EACCES: "make the folder writable, or choose another place",
-    errno.EPERM: "make the folder writable, or choose another place",
-}
 
 
 def check_replaceable(path: Path, overwrite: bool, expected: str, is_own: Callable[[Path], bool]) -> None:
@@ -40,21 +30,6 @@ def check_replaceable(path: Path, overwrite: bool, expected: str, is_own: Callab
     if not overwrite:
         fault = "expected no such folder, found one"
         raise InputError("already-exists", path, fault, "use --overwrite to replace it")
-
-
-@contextmanager
-def writing_errors(path: Path) -> Iterator[None]:
-    """Turn what the system says against writing (disk full, read-only) into an InputError with a remedy.
-
-    Args:
-        path: what is being written.
-    """
-    try:
-        yield
-    except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "mend the place, or choose another one")
-        fault = f"expected to write it, got: {error.strerror or error}"
-        raise InputError("cannot-write", path, fault, remedy) from error
 
 
 def _foreign_kind(path: Path, is_own: Callable[[Path], bool]) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.dataset_conversion.channels import WINDOWS, ChannelOptions
 from nnunet_multitask.dataset_conversion.sources import Conversion, ConversionOptions
 from nnunet_multitask.errors import InputError, InputErrors
 
@@ -37,7 +38,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, dataset_name: str | N
         help="make hard links instead of copies; who edits one of the two files then edits both",
     )
     parser.add_argument(
-        "--num-workers", type=_positive, metavar="N", help="cases worked on at a time (default: one a core)"
+        "--num-workers", type=positive, metavar="N", help="cases worked on at a time (default: one a core)"
     )
     parser.add_argument(
         "--geometry-tolerance-mm",
@@ -51,6 +52,17 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, dataset_name: str | N
         action="store_true",
         help="give a mask the geometry of its image where shapes agree and corners differ by less than half a voxel",
     )
+    parser.add_argument(
+        "--windows",
+        type=comma_list,
+        default=(),
+        metavar="A,B",
+        help=f"a channel for each window of a CT: {', '.join(WINDOWS)}, or NAME=CENTRE/WIDTH in HU",
+    )
+    parser.add_argument("--skull-strip", action="store_true", help="make air of what is outside the skull")
+    parser.add_argument(
+        "--mirror-channel", action="store_true", help="add a left-right mirrored copy of each channel: asymmetry shows"
+    )
 
 
 def options_from(args: argparse.Namespace) -> ConversionOptions:
@@ -62,6 +74,7 @@ def options_from(args: argparse.Namespace) -> ConversionOptions:
         num_workers=args.num_workers,
         tolerance_mm=args.geometry_tolerance_mm,
         repair_geometry=args.repair_geometry,
+        channels=ChannelOptions(args.windows, args.skull_strip, args.mirror_channel),
     )
 
 
@@ -105,7 +118,13 @@ def _describe(value: Any) -> str:
     return str(value)
 
 
-def _positive(text: str) -> int:
+def comma_list(text: str) -> tuple[str, ...]:
+    """Parse A,B for argparse; blanks around a part and empty parts are dropped."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def positive(text: str) -> int:
+    """Parse a number from 1 on for argparse."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text}")

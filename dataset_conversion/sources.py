@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.dataset_conversion.channels import ChannelOptions, channel_names
 from nnunet_multitask.files import Volume
 from nnunet_multitask.labels import Case, Target
 
@@ -117,6 +118,10 @@ class Source:
     hyperdense_foreground: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def written_channels(self, options: ChannelOptions) -> list[str]:
+        """Return the channel names of the new dataset: those of the source, or what is made of them."""
+        return [name for source_name in self.channel_names for name in channel_names(options, source_name)]
+
 
 @dataclass(frozen=True)
 class ConversionOptions:
@@ -132,6 +137,7 @@ class ConversionOptions:
         tolerance_mm: how far apart corresponding corners of the images and the mask of a case may lie.
         repair_geometry: give a mask, or a further channel, the geometry of the first image where the shapes agree and
             corners differ by less than half a voxel.
+        channels: what is made of each image of a CT.
     """
 
     overwrite: bool = False
@@ -141,6 +147,7 @@ class ConversionOptions:
     progress: bool = True
     tolerance_mm: float = 1e-3
     repair_geometry: bool = False
+    channels: ChannelOptions = field(default_factory=ChannelOptions)
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import glob
+import logging
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nnunet_multitask.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 _FICLONE = 0x40049409  # of linux/fs.h
 _COPY_BYTES = 1 << 20
+
+_WRITING_REMEDIES = {
+    errno.ENOSPC: "free some space, or choose another place",
+    errno.EDQUOT: "free some of your quota, or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "make the folder writable, or choose another place",
+    errno.EPERM: "make the folder writable, or choose another place",
+}
 
 
 def read_bytes(path: Path, limit: int = -1) -> bytes:
@@ -58,7 +71,7 @@ def copy_file(source: str | Path, destination: str | Path, link: bool = False) -
             raise InputError("no-hard-link", source, fault, "copy: leave out --link") from error
         return
     read_bytes(source, limit=1)
-    with source.open("rb") as content, destination.open("xb") as copy:
+    with writing_errors(destination), source.open("rb") as content, destination.open("xb") as copy:
         if not _reflink(content.fileno(), copy.fileno()):
             shutil.copyfileobj(content, copy, _COPY_BYTES)
 
@@ -72,50 +85,97 @@ def _reflink(source: int, destination: int) -> bool:
 
 
 @contextmanager
+def writing_errors(path: str | Path) -> Iterator[None]:
+    """Turn what the system says against writing ``path`` (disk full, read-only) into an InputError with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _WRITING_REMEDIES.get(error.errno or 0, "mend the place, or choose another one")
+        fault = f"expected to write it, got: {error.strerror or error}"
+        raise InputError("cannot-write", path, fault, remedy) from error
+
+
+@contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary file name beside ``path``; rename it to ``path`` on success, remove it on failure.
 
     The temporary name keeps the ending of the file, since image writers choose the format by it. Missing parent
     folders are made.
+
+    Raises:
+        InputError: the system lets nobody write there, before or while the block does.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_sibling(path)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_directory(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` on success, remove it on failure.
 
+    Temporary folders that killed processes left of the same ``path`` are removed first. The folder is locked as long as
+    its process lives, which tells the one from the other (where the file system knows no locks, they stay).
+
     Args:
         path: the folder to appear.
         overwrite: replace an existing folder, after the new one is complete.
 
     Raises:
-        InputError: the folder exists and may not be replaced.
+        InputError: the folder exists and may not be replaced, another process is making it, or it cannot be written.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise InputError("already-exists", path, "expected no such folder, found one", "use --overwrite to replace it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_sibling(path)
-    temporary.mkdir()
+    with writing_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        temporary = _temporary_sibling(path)
+        temporary.mkdir()
+    lock = os.open(temporary, os.O_RDONLY)
+    with suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield temporary
-        if path.exists():
-            replaced = _temporary_sibling(path)
-            path.rename(replaced)
-            temporary.rename(path)
-            shutil.rmtree(replaced)
-        else:
-            temporary.rename(path)
+        with writing_errors(path):
+            _move_into_place(temporary, path)
     finally:
+        os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_into_place(temporary: Path, path: Path) -> None:
+    if not path.exists():
+        temporary.rename(path)
+        return
+    replaced = _temporary_sibling(path)
+    path.rename(replaced)
+    temporary.rename(path)
+    shutil.rmtree(replaced)
+
+
+def _remove_leftovers(path: Path) -> None:
+    for leftover in path.parent.glob(f".tmp-{'[0-9a-f]' * 8}-{glob.escape(path.name)}"):
+        if leftover.is_symlink() or not leftover.is_dir():
+            continue
+        lock = os.open(leftover, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            fault = f"expected nobody else to make it, another process does in {leftover.name}"
+            raise InputError("in-use", path, fault, "wait until it has ended, or end it") from error
+        except OSError:
+            logger.info("%s is left of another run; remove it where none is at work", leftover)
+        else:
+            shutil.rmtree(leftover)
+        finally:
+            os.close(lock)
 
 
 def _temporary_sibling(path: Path) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -55,7 +57,7 @@ def map_in_order(
 def _in_processes(function: Callable[[T], R], items: list[T], num_workers: int) -> Iterator[R]:
     # spawned, since a fork of a process that has started threads may hang
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker) as pool:
         running: deque[Future[R]] = deque()
         try:
             for item in items:
@@ -66,3 +68,17 @@ def _in_processes(function: Callable[[T], R], items: list[T], num_workers: int) 
                 yield running.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    # Ctrl-C reaches every process of a terminal: what then happens to the work is for the parent to say
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is no more: a parent that was killed cannot tell it to end."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
