@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,20 +10,20 @@ from nnunet_multitask import __version__
 from nnunet_multitask.dataset_conversion.case_writing import CaseOutcome, relative_name
 from nnunet_multitask.dataset_conversion.channels import channel_names, describe_channels
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions, Source, SourceCase
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.labels import LabelSidecar
 from nnunet_multitask.splits import class_counts
 
 REPORT_NAME = "conversion_report.json"
 REPORT_VERSION = 1
 
-# they change no file of the dataset
-_SILENT_OPTIONS = ("overwrite", "dry_run", "num_workers", "progress")
+Converted = Sequence[tuple[SourceCase, CaseOutcome]]
 
 
 def conversion_report(
     source: Source,
     dataset: str,
-    outcomes: Sequence[tuple[SourceCase, CaseOutcome]],
+    outcomes: Converted,
     options: ConversionOptions,
 ) -> dict[str, Any]:
     """Return the content of conversion_report.json, equal for equal input (no time, no place).
@@ -50,7 +50,11 @@ def conversion_report(
         "converter": source.converter,
         "dataset": dataset,
         "options": {
-            **{key: value for key, value in asdict(options).items() if key not in _SILENT_OPTIONS},
+            "link": options.link,
+            "tolerance_mm": options.tolerance_mm,
+            "repair_geometry": options.repair_geometry,
+            **asdict(options.channels),
+            "windows": list(options.channels.windows),
             **source.options,
         },
         "channels": [
@@ -73,15 +77,39 @@ def conversion_report(
             "training": _class_counts(source, [pair for pair in taken if not pair[0].is_test]),
             "test": _class_counts(source, [pair for pair in taken if pair[0].is_test]),
         },
+        "splits": {
+            split: _class_counts(source, [pair for pair in taken if pair[1].case.split == split])
+            for split in sorted({outcome.case.split for _, outcome in taken if outcome.case.split is not None})
+        },
         "excluded": excluded,
-        "warnings": [*source.warnings, *(text for _, outcome in taken for text in outcome.warnings)],
+        "warnings": [
+            *source.warnings,
+            *(text for _, outcome in taken for text in outcome.warnings),
+            *_twin_warnings(taken, source),
+        ],
         "cases": {case.case_id: _case_entry(case, outcome, source) for case, outcome in taken},
     }
 
 
-def _class_counts(source: Source, taken: Iterable[tuple[SourceCase, CaseOutcome]]) -> dict[str, dict[str, int]]:
+def _class_counts(source: Source, taken: Converted) -> dict[str, dict[str, int]]:
     cases = {case.case_id: outcome.case for case, outcome in taken}
     return class_counts(LabelSidecar(source.targets, cases), list(cases))
+
+
+def _twin_warnings(taken: Converted, source: Source) -> list[str]:
+    """Name the cases whose images are the same files, byte for byte."""
+    twins: dict[tuple[str, ...], list[SourceCase]] = {}
+    for case, outcome in taken:
+        digests = [outcome.inputs.get(relative_name(path, source.folder), "") for path in case.images]
+        if digests and all(digests):
+            twins.setdefault(tuple(digests), []).append(case)
+    warnings = []
+    for cases in twins.values():
+        if len(cases) > 1:
+            names = ", ".join(f"{case.case_id} ({'test' if case.is_test else 'training'})" for case in cases)
+            fault = "expected every image once, got the same files for all of them"
+            warnings.append(str(InputError("duplicate-image", names, fault, "keep one")))
+    return warnings
 
 
 def _case_entry(case: SourceCase, outcome: CaseOutcome, source: Source) -> dict[str, Any]:

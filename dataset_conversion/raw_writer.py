@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -32,7 +32,7 @@ from nnunet_multitask.dataset_conversion.sources import (
 from nnunet_multitask.documents import write_json
 from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, case_id_fault, write_sidecar
+from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, case_id_fault, parse_sidecar, write_sidecar
 from nnunet_multitask.storage import atomic_directory, writing_errors
 
 __all__ = [
@@ -95,25 +95,24 @@ def write_dataset(source: Source, folder: Path, options: ConversionOptions = DEF
 
     Raises:
         InputErrors: every fault of every case that is no reason to leave just the case out.
-        InputError: no training case is left, or the output cannot be written.
+        InputError: channels that cannot be made of the source, no training case or no mask is left, or the output
+            cannot be written.
     """
-    errors = [*_id_errors(source.cases), *_label_errors(source)]
-    if errors:
-        raise InputErrors(errors)
     check_options(options.channels, source.channel_names, source.intensities_are_hu)
-    with nullcontext() if options.dry_run else _new_folder(folder, options.overwrite) as output:
+    errors = [*_id_errors(source.cases), *_label_errors(source)]
+    with nullcontext() if options.dry_run or errors else _new_folder(folder, options.overwrite) as output:
         outcomes = _convert_cases(source, output, options)
-        taken = {case.case_id: (case, outcome) for case, outcome in outcomes if not outcome.faults}
-        num_training = sum(not case.is_test for case, _ in taken.values())
-        if num_training == 0:
-            fault = "expected training cases, found none"
-            raise InputError("no-training-case", source.folder, fault, "check the splits")
-        sidecar = LabelSidecar(source.targets, {case_id: outcome.case for case_id, (_, outcome) in taken.items()})
+        for _, outcome in outcomes:
+            if not {error.code for error in outcome.faults} <= set(source.exclude_faults):
+                errors.extend(outcome.faults)
+        if errors:
+            raise InputErrors(errors)
+        sidecar = _sidecar(source, outcomes)
         report = conversion_report(source, folder.name, outcomes, options)
         if output is not None:
-            with_ignore = any(outcome.label_only for _, outcome in taken.values())
+            with_ignore = any(outcome.label_only for _, outcome in outcomes)
             write_sidecar(sidecar, output / SIDECAR_NAME)
-            write_json(output / "dataset.json", _dataset_json(source, options, num_training, folder.name, with_ignore))
+            write_json(output / "dataset.json", _dataset_json(source, options, report["counts"], with_ignore, folder))
             write_json(output / REPORT_NAME, report)
     return Conversion(folder, report, written=not options.dry_run)
 
@@ -130,27 +129,31 @@ def _new_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
 def _convert_cases(
     source: Source, output: Path | None, options: ConversionOptions
 ) -> list[tuple[SourceCase, CaseOutcome]]:
-    """Convert the cases and return what became of each.
-
-    Raises:
-        InputErrors: every fault that is no reason to leave just the case out.
-    """
+    """Convert the cases, or only check them where there is no output, and return what became of each."""
     header = replace(source, cases=(), excluded=(), warnings=())  # what the workers need
     outcomes = map_in_order(
         partial(convert_case, source=header, output=output, options=options),
         source.cases,
         num_workers=options.num_workers,
-        description=f"{'check' if options.dry_run else 'convert'} {source.converter}",
+        description=f"{'check' if output is None else 'convert'} {source.converter}",
         progress=options.progress,
     )
-    converted = list(zip(source.cases, outcomes, strict=True))
-    errors: list[InputError] = []
-    for _, outcome in converted:
-        if not {error.code for error in outcome.faults} <= set(source.exclude_faults):
-            errors.extend(outcome.faults)
-    if errors:
-        raise InputErrors(errors)
-    return converted
+    return list(zip(source.cases, outcomes, strict=True))
+
+
+def _sidecar(source: Source, outcomes: Sequence[tuple[SourceCase, CaseOutcome]]) -> LabelSidecar:
+    """Return the sidecar of the cases that are taken, if nnU-Net could train on them."""
+    taken = [(case, outcome) for case, outcome in outcomes if not outcome.faults]
+    training = [outcome for case, outcome in taken if not case.is_test]
+    if not training:
+        fault = "expected training cases, found none"
+        raise InputError("no-training-case", source.folder, fault, "check the splits")
+    if all(outcome.label_only for outcome in training):
+        fault = f"expected a mask for some of the {len(training)} training cases, found none"
+        raise InputError("no-mask", source.folder, fault, "add masks: segmentation is trained on them")
+    sidecar = LabelSidecar(source.targets, {case.case_id: outcome.case for case, outcome in taken})
+    parse_sidecar(sidecar.to_json(), SIDECAR_NAME)
+    return sidecar
 
 
 def _id_errors(cases: Sequence[SourceCase]) -> list[InputError]:
@@ -182,7 +185,7 @@ def _label_errors(source: Source) -> list[InputError]:
 
 
 def _dataset_json(
-    source: Source, options: ConversionOptions, num_training: int, name: str, with_ignore: bool
+    source: Source, options: ConversionOptions, counts: Mapping[str, int], with_ignore: bool, folder: Path
 ) -> dict[str, Any]:
     labels = {key: value for key, value in source.labels.items() if key != IGNORE}
     if with_ignore or IGNORE in source.labels:
@@ -190,11 +193,11 @@ def _dataset_json(
     channels = source.written_channels(options.channels)
     texts = {"description": source.description, "reference": source.reference, "licence": source.licence}
     document: dict[str, Any] = {
-        "name": name,
+        "name": folder.name,
         **{key: text for key, text in texts.items() if text},
         "channel_names": {str(index): channel for index, channel in enumerate(channels)},
         "labels": {"background": 0, **labels},
-        "numTraining": num_training,
+        "numTraining": counts["training"],
         "file_ending": source.file_ending,
         "overwrite_image_reader_writer": "SimpleITKIO",  # fixes the order of slices and axes
     }

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +46,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, dataset_name: str | N
     )
     parser.add_argument(
         "--geometry-tolerance-mm",
-        type=float,
+        type=_tolerance,
         default=ConversionOptions.tolerance_mm,
         metavar="MM",
         help="how far apart corresponding corners of images and mask may lie (default %(default)s)",
@@ -100,9 +104,10 @@ def format_summary(summary: Mapping[str, Any], as_json: bool) -> str:
         if key == "classes":
             lines += [f"{target} (training): {_describe(counts)}" for target, counts in value.items()]
         elif key == "warnings":
-            lines += [f"WARN {text}" for text in value[:_SHOWN_WARNINGS]]
-            if len(value) > _SHOWN_WARNINGS:
-                lines.append(f"{len(value) - _SHOWN_WARNINGS} more warnings are in conversion_report.json")
+            shown = _SHOWN_WARNINGS if summary.get("written", True) else len(value)  # there is no report to look into
+            lines += [f"WARN {text}" for text in value[:shown]]
+            if len(value) > shown:
+                lines.append(f"{len(value) - shown} more warnings are in conversion_report.json")
         else:
             lines.append(f"{key.replace('_', ' ')}: {_describe(value)}")
     return "\n".join(lines)
@@ -110,7 +115,7 @@ def format_summary(summary: Mapping[str, Any], as_json: bool) -> str:
 
 def _describe(value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "yes" if value else "no (dry run)"
     if isinstance(value, Mapping):
         return ", ".join(f"{count} {name}" for name, count in value.items())
     if isinstance(value, list):
@@ -131,6 +136,34 @@ def positive(text: str) -> int:
     return number
 
 
+def _tolerance(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of millimetres from 0 on, got {text}")
+    return number
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception does, so that nothing half-written is left; the exit status is 143.
+
+    Outside the main thread, which alone may handle signals, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, _: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb the clearing away
+    raise SystemExit(128 + number)
+
+
 def run_script(
     description: str | None,
     add_arguments: Callable[[argparse.ArgumentParser], None],
@@ -140,7 +173,8 @@ def run_script(
     """Run a converter as a program of its own.
 
     Returns:
-        0 where all went well, 1 where an input was refused. Wrong usage exits with 2, as argparse does.
+        0 where all went well, 1 where an input was refused, 130 after Ctrl-C. Wrong usage exits with 2, as argparse
+        does, and SIGTERM with 143.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -148,11 +182,16 @@ def run_script(
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        sys.stdout.write(format_summary(run(args), args.json) + "\n")
+        with terminable():
+            summary = run(args)
+        sys.stdout.write(format_summary(summary, args.json) + "\n")
     except InputErrors as errors:
         sys.stderr.writelines(f"ERROR {error}\n" for error in errors.errors)
         return 1
     except InputError as error:
         sys.stderr.write(f"ERROR {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
     return 0

@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, print a summary and return 0."""
-    from nnunet_multitask.dataset_conversion.script import format_summary
+    from nnunet_multitask.dataset_conversion.script import format_summary, terminable
 
-    print(format_summary(args.convert(args), args.json))
+    with terminable():
+        summary = args.convert(args)
+    print(format_summary(summary, args.json))
     return 0

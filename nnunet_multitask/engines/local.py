@@ -9,9 +9,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from nnunet_multitask.errors import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,17 +47,17 @@ def map_in_order(
 
     Raises:
         Whatever ``function`` raises, as soon as its turn comes; items not begun by then are given up.
-        BrokenProcessPool: a worker was killed, for want of memory as a rule.
+        InputError: a worker was killed, for want of memory as a rule.
     """
     items = list(items)
     workers = min(num_workers or available_cores(), len(items))
     with tqdm(total=len(items), desc=description, unit=unit, disable=not progress) as bar:
-        for result in map(function, items) if workers <= 1 else _in_processes(function, items, workers):
+        for result in map(function, items) if workers <= 1 else _in_processes(function, items, workers, description):
             bar.update()
             yield result
 
 
-def _in_processes(function: Callable[[T], R], items: list[T], num_workers: int) -> Iterator[R]:
+def _in_processes(function: Callable[[T], R], items: list[T], num_workers: int, description: str) -> Iterator[R]:
     # spawned, since a fork of a process that has started threads may hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker) as pool:
@@ -66,6 +69,9 @@ def _in_processes(function: Callable[[T], R], items: list[T], num_workers: int) 
                 running.append(pool.submit(function, item))
             while running:
                 yield running.popleft().result()
+        except BrokenProcessPool as error:
+            fault = f"expected {num_workers} workers to finish, the system ended one, as a rule for want of memory"
+            raise InputError("worker-killed", description, fault, "use fewer workers") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
