@@ -12,7 +12,19 @@ from nnunet_multitask import __version__
 from nnunet_multitask.errors import InputError, InputErrors
 
 # in the order in which a user meets them
-SUBCOMMANDS = ("env", "convert", "verify", "split", "configure", "train", "predict", "evaluate", "compare", "demo")
+SUBCOMMANDS = (
+    "env",
+    "convert",
+    "verify",
+    "plan",
+    "split",
+    "configure",
+    "train",
+    "predict",
+    "evaluate",
+    "compare",
+    "demo",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
