@@ -2,11 +2,12 @@
 
     nnunet-multitask convert hemseg200 --input DIR --dataset-id 200
     nnunet-multitask convert folder --input DIR --dataset-id 4 --dataset-name Hippocampus --channel-name MR
+    nnunet-multitask convert dicom --input DIR --output DIR
     nnunet-multitask convert phantom --output DIR
 
 hemseg200 and folder write $nnUNet_raw/DatasetNNN_NAME: imagesTr, labelsTr, imagesTs, labelsTs, dataset.json,
-class_labels.json and conversion_report.json, whole or not at all. phantom makes a synthetic cohort in the source layout
-of HemSeg-200. Input files are copied, never changed.
+class_labels.json and conversion_report.json, whole or not at all. dicom turns DICOM series into NIfTI files with a
+report. phantom makes a synthetic cohort in the source layout of HemSeg-200. Input files are copied, never changed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ HELP = "convert a data set into nnU-Net's raw format with class labels, or make 
 CONVERTERS = {
     "hemseg200": "HemSeg-200: head CT, IPH or IVH",
     "folder": "images/ and labels/ with a table of classes",
+    "dicom": "DICOM series to NIfTI in Hounsfield units, without patient data",
     "phantom": "make a synthetic head-CT cohort in the source layout of HemSeg-200",
 }
 
