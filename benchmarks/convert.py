@@ -19,6 +19,7 @@ import numpy as np
 from _harness import Figure, alternate, finish, make_parser, peak_memory_mib, ratio_of_medians, require_peer
 
 from nnunet_multitask.dataset_conversion.folder import convert
+from nnunet_multitask.dataset_conversion.folder_settings import FolderSettings
 from nnunet_multitask.dataset_conversion.raw_writer import write_dataset
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions, LoadedCase, Source, SourceCase
 from nnunet_multitask.engines.local import available_cores, map_in_order
@@ -120,9 +121,8 @@ def convert_folder(source: Path, output: Path, num_workers: int) -> None:
     """Convert by the converter that users call; every file is right and is copied."""
     output.mkdir()
     options = ConversionOptions(num_workers=num_workers, progress=False)
-    convert(
-        source, output, dataset_id=1, dataset_name="Own", class_columns=["kind"], label_names=["blood"], options=options
-    )
+    settings = FolderSettings(class_columns=["kind"], label_names=["blood"])
+    convert(source, output, dataset_id=1, dataset_name="Own", settings=settings, options=options)
 
 
 def convert_anew(source: Path, output: Path, num_workers: int) -> None:

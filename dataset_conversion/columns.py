@@ -1,15 +1,14 @@
-"""What the columns of a class table mean: cases, classes, splits and groups, and what is odd about the classes."""
+"""What the columns of a class table mean: cases, classes, splits, groups and attributes, named or found."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_multitask.dataset_conversion.tables import Row
+from nnunet_multitask.dataset_conversion.tables import LIST_SEPARATORS, Row
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.labels import Target
 
 MAX_CLASSES = 20  # a column of more values is found to be no column of classes
 UNKNOWN_VALUES = ("NA", "N/A", "nan", "null", "?", "unknown")  # in any case, as an empty cell
@@ -29,25 +28,40 @@ _NAMED_ROWS = 5  # rows that a message lists
 
 
 @dataclass(frozen=True)
+class ColumnOptions:
+    """What a user says of the columns; the rest is found by names and values.
+
+    Args:
+        case, split, group: names of columns.
+        classes: columns that hold one class a cell.
+        multilabel: target to its columns of 0 and 1, each the name of a class. Without columns the target is a column
+            itself, whose cells list classes, separated by ``;`` or ``|``, or say ``none``.
+        attributes: columns for the attributes of the cases.
+    """
+
+    case: str | None = None
+    classes: Sequence[str] | None = None
+    multilabel: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    split: str | None = None
+    group: str | None = None
+    attributes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Columns:
     """The columns of the table by what they mean, and what a user should know of them."""
 
     case: str
     classes: tuple[str, ...]
+    multilabel: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     split: str | None = None
     group: str | None = None
+    attributes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
 def find_columns(
-    path: Path,
-    names: Sequence[str],
-    rows: Sequence[Row],
-    *,
-    case_column: str | None = None,
-    class_columns: Sequence[str] | None = None,
-    split_column: str | None = None,
-    group_column: str | None = None,
+    path: Path, names: Sequence[str], rows: Sequence[Row], options: ColumnOptions, *, need_classes: bool = True
 ) -> Columns:
     """Return the columns that are named, and find the others by their names and values.
 
@@ -55,37 +69,50 @@ def find_columns(
         path: the table, for messages.
         names: the header.
         rows: all rows.
-        case_column, class_columns, split_column, group_column: names from the header, or None to find them.
+        options: what the user says.
+        need_classes: refuse a table without a column of classes.
 
     Raises:
-        InputError: a column is missing, or the column of splits holds other words than ``SPLITS`` lists.
+        InputError: a column is missing or named twice, or the column of splits holds other words than ``SPLITS`` lists.
     """
-    wanted = [name for name in (case_column, split_column, group_column, *(class_columns or ())) if name is not None]
+    multilabel = {target: tuple(columns or (target,)) for target, columns in options.multilabel.items()}
+    parts = [part for columns in multilabel.values() for part in columns]
+    single = [name for name in (options.case, options.split, options.group) if name is not None]
+    wanted = [*single, *(options.classes or ()), *parts, *options.attributes]
     absent = [name for name in dict.fromkeys(wanted) if name not in names]
     found = f"found {_listed(names)}"
     if absent:
         raise InputError(
             "missing-column", path, f"expected {_listed(absent)}, {found}", "correct the option or the header"
         )
-    case = case_column or _first_match(names, _CASE_COLUMNS)
+    case = options.case or _first_match(names, _CASE_COLUMNS)
     if case is None:
         fault = f"expected a column of cases named {' or '.join(_CASE_COLUMNS)}, {found}"
         raise InputError("missing-column", path, fault, "name it by --case-column")
-    split = split_column or _first_match(names, _SPLIT_COLUMNS)
-    group = group_column or _first_match(names, _GROUP_COLUMNS)
-    warnings: list[str] = []
-    if class_columns is None:
-        rest = [name for name in names if name not in (case, split, group)]
-        class_columns = [name for name in rest if 2 <= len(class_names(rows, name)) <= MAX_CLASSES]
+    split = options.split or _first_match(names, _SPLIT_COLUMNS)
+    group = options.group or _first_match(names, _GROUP_COLUMNS)
+    rest = [name for name in names if name not in (case, split, group, *parts, *options.attributes)]
+    lists = [name for name in rest if any(name in row.lists for row in rows)]
+    multilabel.update({name: (name,) for name in lists})
+    classes, warnings = options.classes, []
+    if classes is None:
+        rest = [name for name in rest if name not in lists]
+        classes = [name for name in rest if 2 <= len(class_names(rows, name)) <= MAX_CLASSES]
         warnings = [text for name in rest if (text := _doubt(rows, name)) is not None]
-    if not class_columns:
+    if need_classes and not classes and not multilabel:
         fault = f"expected a column of classes with 2 to {MAX_CLASSES} values, {found}"
         raise InputError("missing-column", path, fault, "name it by --class-columns")
+    twice = sorted(set(classes) & set(multilabel))
+    if twice:
+        fault = f"expected one meaning for {_listed(twice)}, got --class-columns and --multilabel"
+        raise InputError("duplicate-target", path, fault, "name the target otherwise")
     if split is not None:
         _check_splits(path, rows, split)
-    for name in class_columns:
-        warnings.extend(_likeness_warnings(name, class_names(rows, name)))
-    return Columns(case, tuple(dict.fromkeys(class_columns)), split, group, tuple(warnings))
+    for name in classes:
+        warnings.extend(_class_warnings(name, class_names(rows, name)))
+    return Columns(
+        case, tuple(dict.fromkeys(classes)), multilabel, split, group, tuple(options.attributes), tuple(warnings)
+    )
 
 
 def known_value(row: Row, column: str | None) -> str | None:
@@ -99,19 +126,9 @@ def class_names(rows: Iterable[Row], column: str) -> tuple[str, ...]:
     return tuple(sorted({value for row in rows if (value := known_value(row, column)) is not None}))
 
 
-def is_test(row: Row, column: str | None) -> bool:
-    """Return whether the column of splits makes the row a test case."""
-    return _SPLIT_OF.get(row.values.get(column or "", "").lower()) == "test"
-
-
-def make_targets(columns: Columns, rows: Iterable[Row]) -> dict[str, Target]:
-    """Return a target for each column of classes: binary where these are 0 and 1, else multiclass."""
-    rows = list(rows)
-    targets = {}
-    for column in columns.classes:
-        classes = class_names(rows, column)
-        targets[column] = Target(column, "binary" if classes == ("0", "1") else "multiclass", classes)
-    return targets
+def split_of(word: str | None) -> str | None:
+    """Return ``train``, ``val`` or ``test`` for a word of a column of splits, or None for another one."""
+    return _SPLIT_OF.get((word or "").lower())
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -141,10 +158,10 @@ def _doubt(rows: Sequence[Row], column: str) -> str | None:
 
 
 def _check_splits(path: Path, rows: Sequence[Row], column: str) -> None:
-    bad = [row for row in rows if row.values[column] and row.values[column].lower() not in _SPLIT_OF]
+    bad = [row for row in rows if row.values[column] and split_of(row.values[column]) is None]
     if not bad:
         return
-    shown = ", ".join(f"{row.values[column][:40]!r} (line {row.number})" for row in bad[:_NAMED_ROWS])
+    shown = ", ".join(f"{row.values[column][:40]!r} ({row.place})" for row in bad[:_NAMED_ROWS])
     more = f" and {len(bad) - _NAMED_ROWS} more rows" if len(bad) > _NAMED_ROWS else ""
     accepted = ", ".join("/".join(words) for words in SPLITS.values())
     raise InputError(
@@ -155,13 +172,20 @@ def _check_splits(path: Path, rows: Sequence[Row], column: str) -> None:
     )
 
 
-def _likeness_warnings(column: str, classes: Sequence[str]) -> list[str]:
+def _class_warnings(column: str, classes: Sequence[str]) -> list[str]:
     warnings = []
+    if len(classes) == 1:
+        warnings.append(f"the column {column} holds one class only, {classes[0]!r}: nothing can be learned from it")
+    if any(set(name) & set(LIST_SEPARATORS) for name in classes):
+        warnings.append(
+            f"the column {column} holds {LIST_SEPARATORS[0]} or {LIST_SEPARATORS[1]}: where a cell lists several "
+            f"classes, say --multilabel {column}"
+        )
     for index, first in enumerate(classes):
         for second in classes[index + 1 :]:
             if "".join(first.lower().split()) == "".join(second.lower().split()):
                 reason = "differ only by upper and lower case or blanks"
-            elif (number := _number(first)) is not None and number == _number(second):
+            elif (number := as_number(first)) is not None and number == as_number(second):
                 reason = "are equal as numbers"
             else:
                 continue
@@ -169,9 +193,10 @@ def _likeness_warnings(column: str, classes: Sequence[str]) -> list[str]:
     return warnings
 
 
-def _number(text: str) -> float | None:
+def as_number(text: str) -> float | None:
+    """Return the number that a text is, or None where it is none or not finite."""
     try:
-        number = float(text)
+        number = float(text.replace("_", "x"))  # Python reads 1_0 as ten
     except ValueError:
         return None
     return number if math.isfinite(number) else None

@@ -1,20 +1,35 @@
-"""Convert any data set of images/CASE.nii.gz, labels/CASE.nii.gz and a table of classes.
+"""Convert any data set of images and masks with a table of classes.
 
-The table names a case in each row, with one or more columns of classes and, where present, a column of splits ("test"
-becomes a test case) and one of groups (patients). Columns are found by their names, or named by options. A class or
-group that is empty, NA, N/A, nan, null, ? or unknown, in upper or lower case, is unknown.
+Images and masks are found in three layouts: images/CASE.nii.gz and labels/CASE.nii.gz (or CASE_0000.nii.gz, ... for
+several channels); imagesTr, labelsTr, imagesTs and labelsTs of nnU-Net; or the files that the dataset.json of a task of
+the Medical Decathlon (MSD) lists, whose 4-D images are split into channels.
+
+The table is CSV, TSV or JSON, or a class_labels.json. It names a case in each row, with columns of classes and, where
+present, of splits ("test" becomes a test case) and groups (patients). Columns are found by their names, or named by
+options. A class or group that is empty, NA, N/A, nan, null, ? or unknown, in upper or lower case, is unknown.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.dataset_conversion.columns import Columns, find_columns, is_test, known_value, make_targets
+from nnunet_multitask.dataset_conversion.case_writing import IGNORE
+from nnunet_multitask.dataset_conversion.columns import split_of
+from nnunet_multitask.dataset_conversion.folder_classes import find_groups, read_folder_classes
+from nnunet_multitask.dataset_conversion.folder_reading import FolderReader, mask_target
+from nnunet_multitask.dataset_conversion.folder_settings import (
+    DEFAULT_SETTINGS,
+    FolderSettings,
+    add_folder_arguments,
+    folder_settings,
+)
+from nnunet_multitask.dataset_conversion.layouts import Layout, find_layout
+from nnunet_multitask.dataset_conversion.matching import check_masks
 from nnunet_multitask.dataset_conversion.raw_writer import (
     DEFAULT_OPTIONS,
     Conversion,
@@ -25,15 +40,12 @@ from nnunet_multitask.dataset_conversion.raw_writer import (
     write_dataset,
 )
 from nnunet_multitask.dataset_conversion.script import add_dataset_arguments, options_from, run_script, summarize
-from nnunet_multitask.dataset_conversion.tables import Row, read_table
-from nnunet_multitask.datasets import list_cases, required_folder
+from nnunet_multitask.dataset_conversion.table_classes import ClassTable
+from nnunet_multitask.datasets import required_folder
+from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import read_mask
-from nnunet_multitask.labels import Case
-
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
-
-_CHANNEL_HINT = "_0000 at the end of an image name is read as the number of a channel, CASE_0000 being the case CASE"
+from nnunet_multitask.labels import Case, Target
 
 
 def convert(
@@ -42,30 +54,17 @@ def convert(
     *,
     dataset_id: int,
     dataset_name: str,
-    table: str | Path | None = None,
-    case_column: str | None = None,
-    class_columns: Sequence[str] | None = None,
-    split_column: str | None = None,
-    group_column: str | None = None,
-    label_names: Sequence[str] | None = None,
-    channel_names: Sequence[str] = ("CT",),
-    allow_missing: bool = False,
+    settings: FolderSettings = DEFAULT_SETTINGS,
     options: ConversionOptions = DEFAULT_OPTIONS,
 ) -> Conversion:
-    """Convert a folder with ``images``, ``labels`` and a table of classes into an nnU-Net raw dataset.
+    """Convert images, masks and a table of classes into an nnU-Net raw dataset.
 
     Args:
-        input_dir: holds ``images`` (``CASE.nii.gz``, or ``CASE_0000.nii.gz`` ... for several channels) and ``labels``.
+        input_dir: holds the images and masks in one of the layouts that ``find_layout`` knows.
         raw_dir: the folder of raw datasets, ``$nnUNet_raw``.
         dataset_id: 1 to 999.
         dataset_name: the dataset becomes ``DatasetNNN_NAME``.
-        table: the table of classes; by default the only ``.csv`` or ``.tsv`` file of ``input_dir``.
-        case_column, class_columns, split_column, group_column: names of columns; found by name by default. A column of
-            classes with the values 0 and 1 only becomes a binary target, any other a multiclass one with its values in
-            sorted order; an empty value, and NA, N/A, nan, null, ? and unknown in any case, are unknown.
-        label_names: names of the mask values 1, 2, ..., each once; ``label_1`` ... by default.
-        channel_names: one for each channel; nnU-Net normalises ``CT`` by Hounsfield units and others by z-score.
-        allow_missing: take images that the table does not name, with unknown class, and pass over rows without image.
+        settings: what is not found by itself.
         options: shared by all converters.
 
     Returns:
@@ -75,138 +74,74 @@ def convert(
         InputError, InputErrors: every fault of the source, with file, fault and remedy; nothing is written.
     """
     folder = dataset_folder(raw_dir, dataset_id, dataset_name, options.overwrite)
-    _check_label_names(label_names)
+    return write_dataset(read_source(input_dir, settings, options), folder, options)
+
+
+def read_source(
+    input_dir: str | Path, settings: FolderSettings = DEFAULT_SETTINGS, options: ConversionOptions = DEFAULT_OPTIONS
+) -> Source:
+    """Return what a folder holds: its cases with their classes, and the names of channels and labels.
+
+    Args:
+        input_dir, settings, options: as for ``convert``. Masks are read only where nothing names their labels.
+
+    Raises:
+        InputError, InputErrors: faults of the table, of the files that are there, and of what they name.
+    """
+    _check_label_names(settings.label_names)
     root = Path(input_dir)
-    table_path = _find_table(root) if table is None else Path(table)
-    names, rows = read_table(table_path)
-    columns = find_columns(
-        table_path,
-        names,
-        rows,
-        case_column=case_column,
-        class_columns=class_columns,
-        split_column=split_column,
-        group_column=group_column,
+    layout = find_layout(root, images=settings.images, labels=settings.labels, channel_names=settings.channel_names)
+    errors, warnings = check_masks(
+        layout, allow_missing=settings.allow_missing, allow_label_only=settings.allow_label_only
     )
-    ending = _find_ending(root / "images")
-    images = _group_channels(list_cases(root / "images", ending), len(channel_names), ending)
-    masks = list_cases(root / "labels", ending)
-    by_case, warnings = _match_rows(table_path, rows, columns, images, ending=ending, allow_missing=allow_missing)
-    cases, errors = [], []
-    for case_id in sorted(images):
-        if case_id in masks:
-            row = by_case.get(case_id)
-            in_test = row is not None and is_test(row, columns.split)
-            cases.append(SourceCase(case_id, images[case_id], masks[case_id], _case(row, columns), in_test))
-        else:
-            place = root / "labels" / f"{case_id}{ending}"
-            errors.append(
-                InputError("missing-mask", place, "expected a mask, found none", _mask_remedy(case_id, masks, ending))
-            )
+    try:
+        classes = read_folder_classes(root, layout, settings)
+    except InputErrors as found:
+        raise InputErrors([*found.errors, *errors]) from found
     if errors:
         raise InputErrors(errors)
-    source = Source(
+    labels = _labels(layout, settings.label_names, options)
+    targets, reader = dict(classes.targets), FolderReader()
+    if settings.classes_from_masks is not None:
+        target = _new_target(settings.classes_from_masks, targets, labels)
+        targets[target.name], reader = target, FolderReader(target, labels.get(IGNORE))
+    return Source(
         converter="folder",
         folder=root,
-        cases=cases,
-        targets=make_targets(columns, by_case.values()),
-        labels=_labels(cases, label_names),
-        channel_names=tuple(channel_names),
-        file_ending=ending,
-        warnings=[*columns.warnings, *warnings],
+        cases=_source_cases(layout, classes, find_groups(layout, classes, settings.group_pattern), reader),
+        targets=targets,
+        labels=labels,
+        channel_names=layout.channel_names,
+        file_ending=layout.file_ending,
+        warnings=[*classes.warnings, *warnings],
+        regions_class_order=() if settings.label_names else layout.regions_class_order,
+        description=layout.description,
+        reference=layout.reference,
+        licence=layout.licence,
+        options=settings.chosen(),
     )
-    return write_dataset(source, folder, options)
 
 
-def _find_table(root: Path) -> Path:
-    tables = sorted([*root.glob("*.csv"), *root.glob("*.tsv")])
-    if len(tables) != 1:
-        fault = f"expected one .csv or .tsv file, found {', '.join(path.name for path in tables) or 'none'}"
-        raise InputError("missing-file", root, fault, "name the table of classes by --table")
-    return tables[0]
-
-
-def _find_ending(images: Path) -> str:
-    for ending in ENDINGS:
-        if list_cases(images, ending):
-            return ending
-    raise InputError("missing-images", images, f"expected images ({', '.join(ENDINGS)}), found none", "check --input")
-
-
-def _group_channels(files: dict[str, Path], num_channels: int, ending: str) -> dict[str, tuple[Path, ...]]:
-    """Return the channels of each case; a single channel may do without its number."""
-    cases: dict[str, dict[int, Path]] = {}
-    for stem, path in files.items():
-        match = re.fullmatch(r"(.+)_(\d{4})", stem)
-        # hippocampus_0004 is a case, not a channel: a number counts where its case has a channel 0
-        numbered = match is not None and f"{match[1]}_0000" in files
-        name, index = (match[1], int(match[2])) if match is not None and numbered else (stem, 0)
-        cases.setdefault(name, {})[index] = path
-    errors = [
-        InputError(
-            "missing-channel",
-            next(iter(channels.values())),
-            f"expected the channels 0 to {num_channels - 1} of {name}, got {sorted(channels)}",
-            f"name them {name}_0000{ending}, ..., and give a --channel-name for each; {_CHANNEL_HINT}",
-        )
-        for name, channels in cases.items()
-        if sorted(channels) != list(range(num_channels))
-    ]
+def _source_cases(
+    layout: Layout, classes: ClassTable, groups: Mapping[str, str], reader: FolderReader
+) -> list[SourceCase]:
+    cases, errors = [], []
+    for case_id, files in sorted(layout.cases.items()):
+        case = classes.cases.get(case_id, Case())
+        split = split_of(case.split)
+        if files.in_test_folder and split in ("train", "val"):
+            fault = f"expected a test case, since the image lies in {files.images[0].parent.name}, got {case.split!r}"
+            errors.append(InputError("split-differs", files.images[0], fault, "correct the table or move the image"))
+        case = replace(case, group=groups.get(case_id, case.group))
+        if files.in_test_folder and case.split is None:
+            case = replace(case, split="test")
+        in_test = files.in_test_folder or split == "test"
+        own_reader = replace(reader, channels_in_one_file=files.channels_in_one_file)
+        needed = None if own_reader == FolderReader() else own_reader
+        cases.append(SourceCase(case_id, files.images, files.mask, case, in_test, needed))
     if errors:
         raise InputErrors(errors)
-    return {name: tuple(channels[index] for index in range(num_channels)) for name, channels in cases.items()}
-
-
-def _match_rows(
-    path: Path,
-    rows: Sequence[Row],
-    columns: Columns,
-    images: dict[str, tuple[Path, ...]],
-    *,
-    ending: str,
-    allow_missing: bool,
-) -> tuple[dict[str, Row], list[str]]:
-    by_case: dict[str, Row] = {}
-    errors, warnings = [], []
-    remedy = "correct the table or the files, or use --allow-missing"
-    for row in rows:
-        case_id = row.values[columns.case].removesuffix(ending)
-        place = f"{path}: line {row.number}"
-        if case_id in by_case:
-            fault = f"expected each case once, {case_id} is also in line {by_case[case_id].number}"
-            errors.append(InputError("duplicate-case", place, fault, "remove one of the rows"))
-        elif case_id in images:
-            by_case[case_id] = row
-        elif allow_missing:
-            warnings.append(f"line {row.number} of the table: there is no image of {case_id[:80]!r}; it is passed over")
-        else:
-            fault = f"expected an image of {case_id[:80]!r}, found none"
-            hint = f"; {_CHANNEL_HINT}" if re.fullmatch(r".+_\d{4}", case_id) else ""
-            errors.append(InputError("missing-image", place, fault, remedy + hint))
-    for case_id in sorted(set(images) - set(by_case)):
-        if allow_missing:
-            warnings.append(f"{case_id}: the table does not name it; its class is unknown")
-        else:
-            fault = f"expected a row of {path.name} for the case {case_id}, found none"
-            is_cut = images[case_id][0].name != f"{case_id}{ending}"
-            hint = f"; {_CHANNEL_HINT}" if is_cut else ""
-            errors.append(InputError("missing-row", images[case_id][0], fault, remedy + hint))
-    if errors:
-        raise InputErrors(errors)
-    return by_case, warnings
-
-
-def _case(row: Row | None, columns: Columns) -> Case:
-    if row is None:
-        return Case(labels={})
-    labels = {name: value for name in columns.classes if (value := known_value(row, name)) is not None}
-    split = row.values.get(columns.split or "") or None
-    return Case(labels, group=known_value(row, columns.group), split=split)
-
-
-def _mask_remedy(case_id: str, masks: dict[str, Path], ending: str) -> str:
-    numbered = masks.get(f"{case_id}_0000")
-    return "add it" if numbered is None else f"rename {numbered.name} to {case_id}{ending}: a mask has no channels"
+    return cases
 
 
 def _check_label_names(label_names: Sequence[str] | None) -> None:
@@ -217,55 +152,47 @@ def _check_label_names(label_names: Sequence[str] | None) -> None:
         raise InputError("duplicate-label", "--label-names", fault, "name each label otherwise")
 
 
-def _labels(cases: Sequence[SourceCase], label_names: Sequence[str] | None) -> dict[str, int]:
+def _new_target(name: str, targets: Mapping[str, Target], labels: Mapping[str, int | list[int]]) -> Target:
+    if name in targets:
+        fault = f"expected a new name, {name} is a target of the table"
+        raise InputError("duplicate-target", "--classes-from-masks", fault, "name it otherwise")
+    return mask_target(name, labels)
+
+
+def _labels(
+    layout: Layout, label_names: Sequence[str] | None, options: ConversionOptions
+) -> Mapping[str, int | list[int]]:
+    if label_names is None and layout.labels is not None:
+        return layout.labels
     if label_names is None:
-        errors, highest = [], 1
-        for mask in (case.mask for case in cases if case.mask is not None):
-            try:
-                highest = max(highest, int(read_mask(mask).array.max()))
-            except InputError as error:
-                errors.append(error)
+        masks = [case.mask for case in layout.cases.values() if case.mask is not None]
+        found = map_in_order(
+            _highest_value,
+            masks,
+            num_workers=options.num_workers,
+            description="read mask values",
+            progress=options.progress,
+        )
+        highest = list(found)
+        errors = [value for value in highest if isinstance(value, InputError)]
         if errors:
             raise InputErrors(errors)
-        label_names = [f"label_{value}" for value in range(1, highest + 1)]
+        count = max((value for value in highest if isinstance(value, int)), default=1)
+        label_names = [f"label_{value}" for value in range(1, max(count, 1) + 1)]
     return {name: value for value, name in enumerate(label_names, start=1)}
+
+
+def _highest_value(mask: Path) -> int | InputError:
+    try:
+        return int(read_mask(mask).array.max())
+    except InputError as error:
+        return error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this converter."""
     add_dataset_arguments(parser, None)
-    parser.add_argument(
-        "--table", type=Path, metavar="FILE", help="table of classes (default: the only .csv of --input)"
-    )
-    parser.add_argument("--case-column", metavar="NAME", help="column of case ids (default: found by its name)")
-    parser.add_argument(
-        "--class-columns",
-        type=_comma,
-        metavar="A,B",
-        help="columns of classes (default: the rest with 2 to 20 values); empty, NA, N/A, nan, null, ? and unknown, in "
-        "upper or lower case, are unknown classes",
-    )
-    parser.add_argument(
-        "--split-column",
-        metavar="NAME",
-        help="column of splits: train/training/tr, val/validation, test/testing/ts or empty; test becomes a test case",
-    )
-    parser.add_argument("--group-column", metavar="NAME", help="column of patients")
-    parser.add_argument(
-        "--label-names", type=_comma, metavar="A,B", help="names of the mask values 1, 2, ... (default label_1, ...)"
-    )
-    parser.add_argument(
-        "--channel-name",
-        type=_comma,
-        default=["CT"],
-        metavar="A,B",
-        help="a name for each channel, by which nnU-Net normalises (default CT; say MR for magnetic resonance)",
-    )
-    parser.add_argument(
-        "--allow-missing",
-        action="store_true",
-        help="take images without row (class unknown), pass over rows without image",
-    )
+    add_folder_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -275,21 +202,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         required_folder("nnUNet_raw"),
         dataset_id=args.dataset_id,
         dataset_name=args.dataset_name,
-        table=args.table,
-        case_column=args.case_column,
-        class_columns=args.class_columns,
-        split_column=args.split_column,
-        group_column=args.group_column,
-        label_names=args.label_names,
-        channel_names=args.channel_name,
-        allow_missing=args.allow_missing,
+        settings=folder_settings(args),
         options=options_from(args),
     )
     return summarize(conversion)
-
-
-def _comma(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 if __name__ == "__main__":

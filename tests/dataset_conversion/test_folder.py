@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.dataset_conversion.folder import convert
+from nnunet_multitask.dataset_conversion.folder_settings import FolderSettings
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
@@ -41,8 +42,9 @@ def make(tmp_path: Path, table: str, cases: str = "abc", ending: str = ".nii.gz"
 def run(source: Path, **options: Any) -> Path:
     options = {"channel_names": ["MR"]} | options
     chosen = ConversionOptions(overwrite=options.pop("overwrite", False), progress=False, num_workers=1)
+    settings = FolderSettings(**options)
     raw_dir = source.parent / "raw"
-    return convert(source, raw_dir, dataset_id=7, dataset_name="Own", options=chosen, **options).folder
+    return convert(source, raw_dir, dataset_id=7, dataset_name="Own", settings=settings, options=chosen).folder
 
 
 def test_columns_are_found(tmp_path: Path) -> None:
@@ -238,8 +240,7 @@ def test_hippocampus(tmp_path: Path) -> None:
         tmp_path,
         dataset_id=4,
         dataset_name="Hippocampus",
-        label_names=["anterior", "posterior"],
-        channel_names=["MR"],
+        settings=FolderSettings(label_names=["anterior", "posterior"], channel_names=["MR"]),
         options=ConversionOptions(progress=False, num_workers=1),
     ).folder
     assert read_json(folder / "conversion_report.json")["counts"] == {

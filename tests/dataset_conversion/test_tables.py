@@ -43,7 +43,7 @@ def test_rows_of_another_length_are_all_named(tmp_path: Path) -> None:
         read_table(tmp_path / "t.csv")
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"a,a\n1,2\n"])
+@pytest.mark.parametrize("content", [b"\n", b",\n", b"a,a\n1,2\n"])
 def test_header_is_needed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(InputError, match="expected a header with each column once"):
