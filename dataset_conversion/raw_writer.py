@@ -176,9 +176,9 @@ def _place(case: SourceCase) -> str:
 
 def _label_errors(source: Source) -> list[InputError]:
     """Return what nnU-Net would say against the labels, before any case is read."""
-    values = sorted(label_values(source.labels))
-    is_last = IGNORE not in source.labels or source.labels[IGNORE] == values[-1]
-    if is_last and values == list(range(1, len(values) + 1)):
+    foreground = sorted(label_values({name: value for name, value in source.labels.items() if name != IGNORE}))
+    wanted = list(range(1, len(foreground) + 1))
+    if foreground and foreground == wanted and source.labels.get(IGNORE, len(wanted) + 1) == len(wanted) + 1:
         return []
     fault = f"expected the values 1, 2, ... without a gap, ignore being the highest, got {dict(source.labels)}"
     return [InputError("bad-labels", source.folder, fault, "number the labels of the masks anew")]

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from nnunet_multitask.engines.local import available_cores, map_in_order
+from nnunet_multitask.errors import InputError
 
 
 def square(number: int) -> int:
@@ -21,6 +28,20 @@ def refuse_three(number: int) -> int:
     if number == 3:
         raise ValueError("expected another number than 3")
     return number
+
+
+def end_at_once(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def answer_to_ctrl_c(_: int) -> bool:
+    os.kill(os.getpid(), signal.SIGINT)
+    return True
+
+
+def name_yourself_and_sleep(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
@@ -51,3 +72,52 @@ def test_progress_bar_names_the_work(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_there_is_a_core() -> None:
     assert available_cores() >= 1
+
+
+def test_killed_worker_is_an_error_of_one_line() -> None:
+    results = map_in_order(end_at_once, range(3), num_workers=2, description="convert", progress=False)
+    with pytest.raises(InputError, match=r"\[worker-killed\] convert: .*want of memory -> use fewer workers"):
+        list(results)
+
+
+def test_workers_leave_ctrl_c_to_the_parent() -> None:
+    results = map_in_order(answer_to_ctrl_c, range(2), num_workers=2, description="interrupt", progress=False)
+    assert list(results) == [True, True]
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_local import map_in_order, name_yourself_and_sleep\n"
+        "if __name__ == '__main__':\n"
+        "    list(map_in_order(name_yourself_and_sleep, [Path(sys.argv[1])] * 2, num_workers=2, description='x'))\n"
+    )
+    names = tmp_path / "names"
+    names.mkdir()
+    parent = subprocess.Popen([sys.executable, str(script), str(names)], stderr=subprocess.DEVNULL)
+    try:
+        assert wait_until(lambda: len(list(names.iterdir())) == 2, 60)
+    finally:
+        parent.kill()
+        parent.wait()
+    workers = [int(path.name) for path in names.iterdir()]
+    assert wait_until(lambda: not any(map(is_running, workers)), 20)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
