@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import nibabel
@@ -15,7 +14,7 @@ import pytest
 
 # a converter whose reader says that it has begun, and waits where it is told to
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from nnunet_multitask.dataset_conversion.raw_writer import write_dataset
 from nnunet_multitask.dataset_conversion.script import run_script, summarize
@@ -42,6 +41,8 @@ def run(args):
     return summarize(write_dataset(source, ROOT / "raw" / "Dataset001_Slow", options))
 
 if __name__ == "__main__":
+    # a shell that runs the tests in the background lets its children ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run_script("", add_arguments, run))
 """
 
@@ -61,10 +62,7 @@ def root(tmp_path: Path) -> Path:
 
 def end_in_the_middle(root: Path, number: signal.Signals, num_workers: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(root / "slow.py"), "--num-workers", str(num_workers)]
-    # a shell that runs the tests in the background lets its children ignore Ctrl-C
-    default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=default)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     while not (root / "begun-case_1").exists() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
