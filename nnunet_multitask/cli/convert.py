@@ -1,13 +1,15 @@
 """Convert a data set into an nnU-Net raw dataset with class labels.
 
     nnunet-multitask convert hemseg200 --input DIR --dataset-id 200
+    nnunet-multitask convert physionet-ct-ich --input DIR --dataset-id 75
     nnunet-multitask convert folder --input DIR --dataset-id 4 --dataset-name Hippocampus --channel-name MR
     nnunet-multitask convert dicom --input DIR --output DIR
     nnunet-multitask convert phantom --output DIR
 
-hemseg200 and folder write $nnUNet_raw/DatasetNNN_NAME: imagesTr, labelsTr, imagesTs, labelsTs, dataset.json,
-class_labels.json and conversion_report.json, whole or not at all. dicom turns DICOM series into NIfTI files with a
-report. phantom makes a synthetic cohort in the source layout of HemSeg-200. Input files are copied, never changed.
+hemseg200, physionet-ct-ich and folder write $nnUNet_raw/DatasetNNN_NAME: imagesTr, labelsTr, imagesTs, labelsTs,
+dataset.json, class_labels.json and conversion_report.json, whole or not at all. dicom turns DICOM series into NIfTI
+files with a report. phantom makes a synthetic cohort in the source layout of HemSeg-200 or PhysioNet CT-ICH. Input
+files are copied, never changed.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ HELP = "convert a data set into nnU-Net's raw format with class labels, or make 
 
 CONVERTERS = {
     "hemseg200": "HemSeg-200: head CT, IPH or IVH",
+    "physionet-ct-ich": "PhysioNet CT-ICH: head CT, five kinds of hemorrhage and fracture, labelled by slice",
     "folder": "images/ and labels/ with a table of classes",
     "dicom": "DICOM series to NIfTI in Hounsfield units, without patient data",
-    "phantom": "make a synthetic head-CT cohort in the source layout of HemSeg-200",
+    "phantom": "make a synthetic head-CT cohort in the source layout of HemSeg-200 or PhysioNet CT-ICH",
 }
 
 
@@ -29,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add a parser for each converter, with the options that the converter declares itself."""
     subparsers = parser.add_subparsers(title="converters", metavar="CONVERTER", required=True)
     for name, help_text in CONVERTERS.items():
-        converter = importlib.import_module(f"nnunet_multitask.dataset_conversion.{name}")
+        module = name.replace("-", "_")
+        converter = importlib.import_module(f"nnunet_multitask.dataset_conversion.{module}")
         subparser = subparsers.add_parser(
             name,
             help=help_text,

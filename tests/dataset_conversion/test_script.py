@@ -28,7 +28,7 @@ from nnunet_multitask.dataset_conversion.sources import Conversion, ConversionOp
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", ["hemseg200", "folder", "phantom"])
+@pytest.mark.parametrize("name", ["hemseg200", "physionet_ct_ich", "folder", "phantom"])
 def test_help_from_a_checkout(name: str) -> None:
     command = [sys.executable, f"dataset_conversion/{name}.py", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

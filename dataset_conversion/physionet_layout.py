@@ -1,0 +1,128 @@
+"""Where the files of PhysioNet CT-ICH lie: NIfTI volumes in 1.3.x, JPEG slices in 1.0 to 1.2, and their checksums."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_multitask.datasets import list_cases
+from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.storage import read_bytes
+
+CHECKSUM_FILE = "SHA256SUMS.txt"
+
+_PATIENT_TABLE = "patient_demographics.csv"  # 1.3.x writes it with a capital, in the folder but not in its Read_me
+_CHECKSUM_LINE = re.compile(r"([0-9a-fA-F]{64})\s+\*?(\S.*)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one release.
+
+    Args:
+        version: ``1.3.x`` or ``1.0 to 1.2``.
+        scans: patient number to NIfTI file, or to the folder with ``brain`` and ``bone``.
+        masks: patient number to NIfTI file, or to the folder ``brain``, which holds the masks, too.
+        slice_table: what each slice shows.
+        patient_table: who each patient is; None where it is missing.
+    """
+
+    version: str
+    scans: Mapping[int, Path]
+    masks: Mapping[int, Path]
+    slice_table: Path
+    patient_table: Path | None
+
+    @property
+    def is_nifti(self) -> bool:
+        """Whether the scans are volumes in Hounsfield units."""
+        return self.version == "1.3.x"
+
+
+def find_layout(root: Path) -> Layout:
+    """Return the files of a folder, the version being found by its layout.
+
+    Raises:
+        InputError: neither layout, or both.
+        InputErrors: scans and masks whose names are no patient numbers, or name a patient twice.
+    """
+    nifti, jpeg = (root / "ct_scans").is_dir(), (root / "Patients_CT").is_dir()
+    if nifti == jpeg:
+        found = "both" if nifti else "neither"
+        fault = f"expected the folder ct_scans (1.3.x) or Patients_CT (1.0 to 1.2), found {found}"
+        raise InputError("unknown-layout", root, fault, "point --input at the folder that holds one of the two")
+    tables = [path for path in sorted(root.iterdir()) if path.name.lower() == _PATIENT_TABLE]
+    patient_table = tables[0] if tables else None
+    if nifti:
+        masks = list_cases(root / "masks", ".nii") if (root / "masks").is_dir() else {}
+        return Layout(
+            "1.3.x",
+            _by_patient(list_cases(root / "ct_scans", ".nii")),
+            _by_patient(masks),
+            root / "hemorrhage_diagnosis_raw_ct.csv",
+            patient_table,
+        )
+    folders = {path.name: path for path in sorted((root / "Patients_CT").iterdir()) if path.is_dir()}
+    scans = _by_patient(folders)
+    brains = {patient: path / "brain" for patient, path in scans.items()}
+    return Layout("1.0 to 1.2", scans, brains, root / "hemorrhage_diagnosis.csv", patient_table)
+
+
+def read_checksums(root: Path) -> dict[Path, str]:
+    """Return the SHA-256 of each file that ``SHA256SUMS.txt`` names; none where there is no such file.
+
+    Raises:
+        InputErrors: lines of another form.
+    """
+    path = root / CHECKSUM_FILE
+    if not path.exists():
+        return {}
+    checksums = {}
+    errors = []
+    for number, line in enumerate(read_bytes(path).decode("utf-8-sig", errors="replace").splitlines(), start=1):
+        match = _CHECKSUM_LINE.fullmatch(line.strip())
+        if match:
+            checksums[root / match[2]] = match[1].lower()
+        elif line.strip():
+            fault = f"expected a SHA-256 and a file name, got {line[:80]!r}"
+            errors.append(InputError("bad-checksums", f"{path}: line {number}", fault, "download the file again"))
+    if errors:
+        raise InputErrors(errors)
+    return checksums
+
+
+def check_digest(path: Path, digest: str, checksums: Mapping[Path, str]) -> None:
+    """Check that a file is the published one, where its checksum was published, too.
+
+    Args:
+        path: the file.
+        digest: SHA-256 of its bytes, hexadecimal.
+        checksums: from ``read_checksums``.
+
+    Raises:
+        InputError: it is another.
+    """
+    if checksums.get(path, digest) != digest:
+        fault = f"expected the SHA-256 {checksums[path]} of {CHECKSUM_FILE}, got {digest}"
+        remedy = f"download the file again; where it was changed on purpose, remove its line from {CHECKSUM_FILE}"
+        raise InputError("checksum-differs", path, fault, remedy)
+
+
+def _by_patient(paths: Mapping[str, Path]) -> dict[int, Path]:
+    """Return files or folders by the number that their name, without ending, is."""
+    patients: dict[int, Path] = {}
+    errors = []
+    for name, path in paths.items():
+        if not (name.isascii() and name.isdigit()):
+            fault = f"expected a patient number as name, got {name[:40]!r}"
+            errors.append(InputError("bad-image-name", path, fault, "rename or remove it"))
+        elif int(name) in patients:
+            fault = f"expected patient {int(name)} once, {patients[int(name)].name} is the same"
+            errors.append(InputError("duplicate-case", path, fault, "remove one of the two"))
+        else:
+            patients[int(name)] = path
+    if errors:
+        raise InputErrors(errors)
+    return patients
