@@ -1,11 +1,7 @@
-"""One synthetic head CT with a bleeding, drawn from a seed.
+"""The synthetic head: what its patient is like, where its tissues lie, without any bleeding yet.
 
 The head is made for checking software, not for medicine: it proves that a pipeline works and says nothing about
-accuracy on patients. Tissue volumes are set by thresholding smooth level fields at exact voxel counts, and every number
-is drawn before the kind of bleeding is looked at. So the two kinds share the distributions of lesion volume,
-ventricular fluid, parenchyma, grey matter, blood density, noise, size, spacing, header and calcification; only the
-place and the form of the blood differ. For the same volume of fluid, an intraventricular bleeding widens the ventricles
-by its own volume, as hydrocephalus does.
+accuracy on patients. Tissue volumes are set by thresholding smooth level fields at exact voxel counts.
 
 Coordinates: head frame in millimetres, x to the patient's left, y to the back, z up; the origin lies in the middle of
 the brain. Arrays are (Z, Y, X).
@@ -14,21 +10,17 @@ the brain. Arrays are (Z, Y, X).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-Kind = Literal["IPH", "IVH"]
-Field = npt.NDArray[np.float32]  # (Z, Y, X)
-Mask = npt.NDArray[np.bool_]  # (Z, Y, X)
-Tube = tuple[tuple[float, float, float, float], tuple[float, float, float, float]]  # x, y, z and radius of both ends
+from nnunet_multitask.dataset_conversion.phantom_fields import Field, Mask, ellipsoid, smooth_field, tube_level
 
 AIR, SCALP, SKULL, SULCAL_CSF, VENTRICLE, WHITE, GREY, BLOOD, CALCIFICATION = range(9)
 
 IN_PLANE_SIZE = 128
-IPH_CLEARANCE_MM = 6.0  # from the ventricles, in the level field
+SLICE_SPACING_MM = 5.0
 TINY_FRACTION = 0.06
 
 # middle line of one lateral ventricle: |x|, y, z and radius, in mm
@@ -45,25 +37,6 @@ _DEEP_GREY = (  # centre |x|, y, z and half axes: thalamus, lentiform nucleus, h
     ((27.0, -6.0, 4.0), (6.0, 16.0, 10.0)),
     ((15.0, -24.0, 8.0), (5.0, 9.0, 9.0)),
 )
-
-
-@dataclass(frozen=True)
-class HeadScan:
-    """A synthetic scan.
-
-    Args:
-        image: (Z, Y, X) int16, Hounsfield units.
-        mask: (Z, Y, X) uint8, 1 where blood is.
-        tissue: (Z, Y, X) uint8, what each voxel is (``AIR`` ... ``CALCIFICATION``).
-        affine: (4, 4), voxel index (x, y, z) to RAS+ mm; axes run to left, posterior, superior.
-        parameters: what was drawn.
-    """
-
-    image: npt.NDArray[np.int16]
-    mask: npt.NDArray[np.uint8]
-    tissue: npt.NDArray[np.uint8]
-    affine: npt.NDArray[np.float64]
-    parameters: Parameters
 
 
 @dataclass(frozen=True)
@@ -91,6 +64,56 @@ class Parameters:
     shift_mm: tuple[float, float, float]
     side_offset_mm: float
     qform_only: bool
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head on the voxels of a scan. Arrays are (Z, Y, X).
+
+    Args:
+        parameters: what was drawn.
+        lps: (4, 4), voxel index (x, y, z) to LPS+ mm.
+        x, y, z: of every voxel in the frame of a head of standard size, mm.
+        posterior: of every voxel towards the couch, mm.
+        depth: below the inner side of the skull, mm; negative outside.
+        skull_profile: 0 at the outer, 1 at the inner side of the skull.
+        shell: ``AIR``, ``SCALP`` or ``SKULL``; brain counts as skull.
+        brain: what the skull encloses.
+        lateral, ventricles: levels of the lateral and of all ventricles, mm, negative inside.
+        calcified: pineal gland and choroid plexus, where calcified.
+        folds, lumps: smooth noise of mean 0 and standard deviation 1.
+    """
+
+    parameters: Parameters
+    lps: npt.NDArray[np.float64]
+    x: Field
+    y: Field
+    z: Field
+    posterior: Field
+    depth: Field
+    skull_profile: Field
+    shell: npt.NDArray[np.uint8]
+    brain: Mask
+    lateral: Field
+    ventricles: Field
+    calcified: Mask
+    folds: Field
+    lumps: Field
+
+    @property
+    def skull(self) -> Mask:
+        """The bone, (Z, Y, X)."""
+        return np.asarray((self.shell == SKULL) & ~self.brain)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in mL."""
+        spacing_mm = self.parameters.spacing_xy_mm
+        return spacing_mm * spacing_mm * SLICE_SPACING_MM / 1000.0
+
+    def num_voxels(self, volume_ml: float) -> int:
+        """Return how many voxels a volume takes."""
+        return round(volume_ml / self.voxel_ml)
 
 
 def draw_parameters(patient: np.random.Generator, scan: np.random.Generator) -> Parameters:
@@ -121,87 +144,69 @@ def draw_parameters(patient: np.random.Generator, scan: np.random.Generator) -> 
     )
 
 
-def make_head_scan(kind: Kind, patient_seed: np.random.SeedSequence, scan_seed: np.random.SeedSequence) -> HeadScan:
-    """Return the scan that two seeds and a kind of bleeding determine.
-
-    Args:
-        kind: ``IPH``, a blob in the parenchyma away from the ventricles, or ``IVH``, blood that layers in the
-            dependent (posterior) part of the lateral ventricles.
-        patient_seed: scans with the same one show the same head.
-        scan_seed: everything else.
-
-    Returns:
-        About 24 slices of 128 x 128 voxels at 1.8 x 1.8 x 5 mm.
-    """
-    scan_rng = np.random.default_rng(scan_seed)
-    patient_rng = np.random.default_rng(patient_seed)
-    parameters = draw_parameters(patient_rng, scan_rng)
+def build_head(parameters: Parameters, rng: np.random.Generator) -> Head:
+    """Return the head that parameters and a generator determine, about 24 slices of 128 x 128 voxels."""
     shape = (parameters.num_slices, IN_PLANE_SIZE, IN_PLANE_SIZE)
-    spacing_xyz = np.array([parameters.spacing_xy_mm, parameters.spacing_xy_mm, 5.0])
-    lps = _scan_affine(parameters, spacing_xyz, shape)
+    lps = _scan_affine(parameters, shape)
     x, y, z, posterior = _head_coordinates(lps, parameters, shape)
-    voxel_ml = float(spacing_xyz.prod()) / 1000.0
-
-    folds = _smooth_field(scan_rng, shape, (1.2, 3.8, 3.8))
-    lumps = _smooth_field(scan_rng, shape, (2.0, 6.0, 6.0))
-
-    tissue = np.full(shape, AIR, np.uint8)
-    depth = _depth_below_skin(x, y, z, parameters)  # mm
-    tissue[depth > 0] = SCALP
+    folds = smooth_field(rng, shape, (1.2, 3.8, 3.8))
+    lumps = smooth_field(rng, shape, (2.0, 6.0, 6.0))
+    shell = np.full(shape, AIR, np.uint8)
+    depth = _depth_below_skin(x, y, z, parameters)
+    shell[depth > 0] = SCALP
     depth -= 5.0
-    skull_profile = depth / parameters.skull_mm  # 0 at the outer, 1 at the inner table
-    tissue[depth > 0] = SKULL
+    skull_profile = depth / parameters.skull_mm
+    shell[depth > 0] = SKULL
     depth -= parameters.skull_mm
-    ridge = _tube_level(np.abs(x), y, z, _PETROUS_RIDGE) < 0
+    ridge = tube_level(np.abs(x), y, z, _PETROUS_RIDGE) < 0
     brain = (depth > 0) & ~ridge
-
     lateral, ventricles = _ventricle_levels(x, y, z, lumps, parameters)
-    fluid_count = round(parameters.ventricle_ml / voxel_ml)
-    blood_count = round(parameters.lesion_ml / voxel_ml)
-    calcified = _calcifications(x, y, z, parameters) & brain
-
-    ventricle_count = fluid_count + (blood_count if kind == "IVH" else 0)
-    # four millimetres of brain stay outside the ventricles; calcified voxels are neither fluid nor blood
-    ventricle_level, ventricle = _lowest(ventricles, (depth > 4.0) & brain & ~calcified, ventricle_count)
-    if kind == "IVH":
-        in_lateral = ventricle & (lateral <= ventricles + 0.01)
-        level = posterior + np.sign(x) * np.float32(parameters.side_offset_mm / 2) + 0.8 * lumps
-        _, blood = _lowest(-level, in_lateral, blood_count)
-    else:
-        free = (
-            brain & ~calcified & (depth > 3.0) & (np.abs(x) > 3.0) & (ventricles > ventricle_level + IPH_CLEARANCE_MM)
-        )
-        room = np.minimum(depth - 3.0, ventricles - ventricle_level - IPH_CLEARANCE_MM)
-        room = np.minimum(room, np.abs(x) - 3.0)
-        blood = _blob(
-            scan_rng, (x, y, z), lumps, free=free, room=room, count=blood_count, lesion_ml=parameters.lesion_ml
-        )
-    tissue[brain] = WHITE
-    tissue[ventricle] = VENTRICLE
-    tissue[blood] = BLOOD
-    tissue[calcified] = CALCIFICATION
-
-    # fluid in the furrows and grey matter, again by exact shares of what is left
-    sulcal_count = round(parameters.sulcal_fraction * np.count_nonzero(brain))
-    _, sulcal = _lowest(_sulcal_level(x, y, z, depth, folds), tissue == WHITE, sulcal_count)
-    tissue[sulcal] = SULCAL_CSF
-    parenchyma = tissue == WHITE
-    grey_count = round(parameters.grey_fraction * np.count_nonzero(parenchyma))
-    _, grey = _lowest(_grey_level(x, y, z, depth, folds), parenchyma, grey_count)
-    tissue[grey] = GREY
-
-    image = _hounsfield_units(scan_rng, tissue, skull_profile, lumps, parameters)
-    mask = (tissue == BLOOD).astype(np.uint8)
-    return HeadScan(image, mask, tissue, np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps, parameters)
+    return Head(
+        parameters=parameters,
+        lps=lps,
+        x=x,
+        y=y,
+        z=z,
+        posterior=posterior,
+        depth=depth,
+        skull_profile=skull_profile,
+        shell=shell,
+        brain=brain,
+        lateral=lateral,
+        ventricles=ventricles,
+        calcified=_calcifications(x, y, z, parameters) & brain,
+        folds=folds,
+        lumps=lumps,
+    )
 
 
-# --- geometry -----------------------------------------------------------------------------------------------------
+def sulcal_level(head: Head) -> Field:
+    """Return a field that is low in the furrows, in the fissures and directly below the skull."""
+    x, y, z, depth, folds = head.x, head.y, head.z, head.depth, head.folds
+    furrows = 3.0 * np.abs(folds) * (1.0 + (depth / 9.0) ** 2)
+    level = np.minimum(furrows, depth / 1.2)
+    side = np.abs(x)
+    callosum = ellipsoid(x, y, z, (0.0, 2.0, 5.0), (60.0, 46.0, 32.0))
+    between_hemispheres = side / 1.3 + 6.0 * np.maximum(0, 1.0 - callosum) + 0.1 * np.maximum(0, -25.0 - z)
+    lateral_fissure = np.abs(y + 14.0 - 0.35 * z) / 2.2 + np.maximum(0, 42.0 - side) / 3.0
+    lateral_fissure += np.maximum(0, np.abs(z - 4.0) - 14.0) / 3.0
+    return np.asarray(np.minimum(level, np.minimum(between_hemispheres, lateral_fissure)), np.float32)
 
 
-def _scan_affine(parameters: Parameters, spacing_xyz: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def grey_level(head: Head) -> Field:
+    """Return a field that is low in the cortex and in the deep nuclei."""
+    x, y, z, depth, folds = head.x, head.y, head.z, head.depth, head.folds
+    level = np.minimum(depth / 7.0, 1.5 * np.abs(folds) * (1.0 + (depth / 13.0) ** 2))
+    for centre, half_axes in _DEEP_GREY:
+        np.minimum(level, 0.9 * ellipsoid(np.abs(x), y, z, centre, half_axes), out=level)
+    return level
+
+
+def _scan_affine(parameters: Parameters, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Return (4, 4), voxel index (x, y, z) to LPS+ mm; a gantry tilt is a rotation about the left-right axis."""
     angle = np.deg2rad(parameters.tilt_degrees)
     rotation = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    spacing_xyz = np.array([parameters.spacing_xy_mm, parameters.spacing_xy_mm, SLICE_SPACING_MM])
     affine = np.eye(4)
     affine[:3, :3] = rotation * spacing_xyz
     centre = np.array([0.0, 0.0, 9.0]) + parameters.shift_mm
@@ -238,37 +243,17 @@ def _depth_below_skin(x: Field, y: Field, z: Field, parameters: Parameters) -> F
     return np.asarray(depth * np.float32(parameters.head_size), np.float32)
 
 
-def _tube_level(x: Field, y: Field, z: Field, tube: Tube, growth: Any = 1.0) -> Field:
-    """Return the distance in mm to a tube whose radius changes linearly; negative inside."""
-    (x0, y0, z0, r0), (x1, y1, z1, r1) = tube
-    dx, dy, dz = x1 - x0, y1 - y0, z1 - z0
-    px, py, pz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
-    length2 = dx * dx + dy * dy + dz * dz
-    t = np.clip((px * np.float32(dx) + py * np.float32(dy) + pz * np.float32(dz)) / np.float32(length2), 0, 1)
-    px -= t * np.float32(dx)
-    py -= t * np.float32(dy)
-    pz -= t * np.float32(dz)
-    distance = np.sqrt(px * px + py * py + pz * pz)
-    return np.asarray(distance - (np.float32(r0) + np.float32(r1 - r0) * t) * growth, np.float32)
-
-
-def _ellipsoid(x: Field, y: Field, z: Field, centre: tuple[float, ...], half_axes: tuple[float, ...]) -> Field:
-    """Return the norm that is 1 on an ellipsoid."""
-    (cx, cy, cz), (a, b, c) = centre, half_axes
-    return np.asarray(np.sqrt(((x - cx) / a) ** 2 + ((y - cy) / b) ** 2 + ((z - cz) / c) ** 2), np.float32)
-
-
 def _ventricle_levels(x: Field, y: Field, z: Field, lumps: Field, parameters: Parameters) -> tuple[Field, Field]:
     """Return the level fields (mm, negative inside) of the lateral ventricles and of all ventricles."""
     side = np.abs(x)
     growth = 1.0 + np.sign(x) * np.float32(parameters.ventricle_asymmetry)
-    lateral = _tube_level(side, y, z, _LATERAL_VENTRICLE[0], growth)
+    lateral = tube_level(side, y, z, _LATERAL_VENTRICLE[0], growth)
     for tube in _LATERAL_VENTRICLE[1:]:
-        np.minimum(lateral, _tube_level(side, y, z, tube, growth), out=lateral)
+        np.minimum(lateral, tube_level(side, y, z, tube, growth), out=lateral)
     # the septum keeps the two sides apart however wide they are
     lateral += 0.6 * lumps + np.maximum(0, 6.0 * (np.float32(2.2) - side))
-    third = (_ellipsoid(x, y, z, (0.0, 2.0, -1.0), (2.6, 15.0, 11.0)) - 1.0) * 3.0
-    fourth = (_ellipsoid(x, y, z, (0.0, 38.0, -36.0), (8.0, 6.0, 9.0)) - 1.0) * 7.0
+    third = (ellipsoid(x, y, z, (0.0, 2.0, -1.0), (2.6, 15.0, 11.0)) - 1.0) * 3.0
+    fourth = (ellipsoid(x, y, z, (0.0, 38.0, -36.0), (8.0, 6.0, 9.0)) - 1.0) * 7.0
     return lateral, np.minimum(lateral, np.minimum(third, fourth))
 
 
@@ -276,98 +261,7 @@ def _calcifications(x: Field, y: Field, z: Field, parameters: Parameters) -> Mas
     """Return the voxels of a calcified pineal gland and of calcified choroid plexus, each of which may be absent."""
     found = np.zeros(x.shape, bool)
     if parameters.pineal_calcification:
-        found |= _ellipsoid(x, y, z, (0.5, 27.0, 3.0), (2.6, 2.6, 3.6)) < 1
+        found |= ellipsoid(x, y, z, (0.5, 27.0, 3.0), (2.6, 2.6, 3.6)) < 1
     if parameters.plexus_calcification:
-        found |= _ellipsoid(np.abs(x), y, z, (21.0, 33.0, 11.0), (2.4, 3.2, 3.6)) < 1
+        found |= ellipsoid(np.abs(x), y, z, (21.0, 33.0, 11.0), (2.4, 3.2, 3.6)) < 1
     return found
-
-
-# --- blood and tissue ---------------------------------------------------------------------------------------------
-
-
-def _blob(
-    rng: np.random.Generator,
-    coordinates: tuple[Field, Field, Field],
-    lumps: Field,
-    *,
-    free: Mask,
-    room: Field,
-    count: int,
-    lesion_ml: float,
-) -> Mask:
-    """Return ``count`` free voxels around a centre that has room: a smooth, irregular blob."""
-    radius = (3 * lesion_ml * 1000 / (4 * np.pi)) ** (1 / 3)
-    candidates = np.flatnonzero(free)
-    rooms = room.ravel()[candidates]
-    # as much room as the blob wants, or the roomiest 3 % of places
-    wanted = min(0.9 * radius, float(np.quantile(rooms, 0.97)))
-    centre = rng.choice(candidates[rooms >= wanted])
-    axes = rng.uniform(0.8, 1.25, 3)
-    distance2 = sum(
-        ((axis_field - axis_field.ravel()[centre]) / np.float32(half)) ** 2
-        for axis_field, half in zip(coordinates, axes, strict=True)
-    )
-    level = np.sqrt(distance2) * (1.0 + 0.25 * np.clip(lumps, -1.5, 1.5))
-    return _lowest(np.asarray(level, np.float32), free, count)[1]
-
-
-def _sulcal_level(x: Field, y: Field, z: Field, depth: Field, folds: Field) -> Field:
-    """Return a field that is low in the furrows, in the fissures and directly below the skull."""
-    furrows = 3.0 * np.abs(folds) * (1.0 + (depth / 9.0) ** 2)
-    level = np.minimum(furrows, depth / 1.2)
-    side = np.abs(x)
-    callosum = _ellipsoid(x, y, z, (0.0, 2.0, 5.0), (60.0, 46.0, 32.0))
-    between_hemispheres = side / 1.3 + 6.0 * np.maximum(0, 1.0 - callosum) + 0.1 * np.maximum(0, -25.0 - z)
-    lateral_fissure = np.abs(y + 14.0 - 0.35 * z) / 2.2 + np.maximum(0, 42.0 - side) / 3.0
-    lateral_fissure += np.maximum(0, np.abs(z - 4.0) - 14.0) / 3.0
-    return np.asarray(np.minimum(level, np.minimum(between_hemispheres, lateral_fissure)), np.float32)
-
-
-def _grey_level(x: Field, y: Field, z: Field, depth: Field, folds: Field) -> Field:
-    """Return a field that is low in the cortex and in the deep nuclei."""
-    level = np.minimum(depth / 7.0, 1.5 * np.abs(folds) * (1.0 + (depth / 13.0) ** 2))
-    for centre, half_axes in _DEEP_GREY:
-        np.minimum(level, 0.9 * _ellipsoid(np.abs(x), y, z, centre, half_axes), out=level)
-    return level
-
-
-def _lowest(level: Field, where: Mask, count: int) -> tuple[float, Mask]:
-    """Return the ``count`` voxels of ``where`` with the lowest level, and the highest level among them."""
-    candidates = np.flatnonzero(where)
-    assert 0 < count <= len(candidates), f"{count} voxels wanted of {len(candidates)}"
-    values = level.ravel()[candidates]
-    chosen = np.argpartition(values, count - 1)[:count]
-    mask = np.zeros(level.shape, bool)
-    mask.ravel()[candidates[chosen]] = True
-    return float(values[chosen].max()), mask
-
-
-def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], scale: tuple[float, ...]) -> Field:
-    """Return a Gaussian random field of mean 0 and standard deviation 1; ``scale`` in voxels along (z, y, x)."""
-    weights = []
-    for size, step in zip(shape, scale, strict=True):
-        knots = np.arange(-2 * step, size + 2 * step, step, dtype=np.float32)
-        voxels = np.arange(size, dtype=np.float32)
-        weights.append(np.exp(-0.5 * ((voxels[:, None] - knots[None, :]) / np.float32(step)) ** 2))
-    field = rng.standard_normal([weight.shape[1] for weight in weights], np.float32)
-    field = np.tensordot(weights[0], field, axes=(1, 0))  # (Z, knots, knots)
-    field = weights[1] @ field @ weights[2].T
-    return np.asarray((field - field.mean()) / field.std(), np.float32)
-
-
-def _hounsfield_units(
-    rng: np.random.Generator, tissue: npt.NDArray[np.uint8], skull_profile: Field, lumps: Field, parameters: Parameters
-) -> npt.NDArray[np.int16]:
-    """Return the image: a value for each tissue, the blur of the scanner and its noise."""
-    values = np.zeros(9, np.float32)
-    values[[AIR, SCALP, SULCAL_CSF, VENTRICLE]] = -1000.0, 20.0, 10.0, 7.0
-    values[[WHITE, GREY, BLOOD, CALCIFICATION]] = 28.0, 37.0, parameters.blood_hu, 220.0
-    image = values[tissue]
-    skull = tissue == SKULL
-    image[skull] = 1350.0 - 550.0 * np.sin(np.pi * np.clip(skull_profile[skull], 0, 1))  # the marrow is less dense
-    blood = tissue == BLOOD
-    image[blood] += np.clip(2.0 * lumps[blood], -5, 5)
-    image = ndimage.gaussian_filter(image, (0, 0.45, 0.45), truncate=3)
-    noise = ndimage.gaussian_filter(rng.standard_normal(tissue.shape, np.float32), (0, 0.5, 0.5), truncate=3)
-    image += noise * np.float32(parameters.noise_hu / noise.std())
-    return np.asarray(np.clip(np.rint(image), -1024, 3071), np.int16)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask import environment
-from nnunet_multitask.dataset_conversion.phantom import PHANTOM_VERSION
+from nnunet_multitask.dataset_conversion.phantom_hemseg200 import PHANTOM_VERSION
 from nnunet_multitask.documents import read_json, write_json
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.workflows.steps import Chain, Show, Step

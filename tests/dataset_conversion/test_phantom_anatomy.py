@@ -15,7 +15,6 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from nnunet_multitask.dataset_conversion.phantom import plan_split
 from nnunet_multitask.dataset_conversion.phantom_anatomy import (
     AIR,
     BLOOD,
@@ -25,9 +24,9 @@ from nnunet_multitask.dataset_conversion.phantom_anatomy import (
     SKULL,
     VENTRICLE,
     WHITE,
-    HeadScan,
-    make_head_scan,
 )
+from nnunet_multitask.dataset_conversion.phantom_hemseg200 import plan_split
+from nnunet_multitask.dataset_conversion.phantom_scan import HeadScan, make_head_scan
 
 NUM_CASES = 200
 HISTOGRAM_EDGES = [-1025, -500, -100, *range(-20, 101, 4), 150, 300, 700, 1000, 3072]

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from nnunet_multitask.dataset_conversion.channels import ChannelOptions, make_channels
-from nnunet_multitask.dataset_conversion.phantom import plan_split
 from nnunet_multitask.dataset_conversion.phantom_anatomy import SULCAL_CSF
+from nnunet_multitask.dataset_conversion.phantom_hemseg200 import plan_split
 from nnunet_multitask.dataset_conversion.skull_strip import find_intracranial
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.files import Volume
