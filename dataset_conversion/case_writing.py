@@ -37,7 +37,7 @@ class CaseOutcome:
         warnings: what a user should know.
         repairs: what was mended, a sentence each.
         inputs: every file that was read, relative to the source, with its SHA-256; faulty files may be missing.
-        foreground_voxels: of the mask; None where the case has none.
+        foreground_voxels: of the mask, without the ignore label; None where the case has no mask.
         label_only: a training case without mask.
     """
 
@@ -109,7 +109,7 @@ def convert_case(case: SourceCase, *, source: Source, output: Path | None, optio
         warnings=(*loaded.warnings, *_warnings(case, volumes, mask, source)),
         repairs=(*loaded.repairs, *repairs),
         inputs=inputs,
-        foreground_voxels=None if mask is None else int(np.count_nonzero(mask.array)),
+        foreground_voxels=None if mask is None else _foreground_voxels(mask, source),
         label_only=mask is None and not case.is_test,
     )
     if output is not None:
@@ -183,12 +183,19 @@ def _warnings(case: SourceCase, images: Sequence[Volume], mask: Volume | None, s
         if source.hyperdense_foreground and (mirrored := flip_warning(images[0], mask)) is not None:
             found.append(mirrored)
         expected = source.expects_foreground if case.expects_foreground is None else case.expects_foreground
-        if expected is not None and bool(mask.array.any()) != expected:
+        fault = ""
+        if expected is True and not mask.array.any():  # what is to be ignored may be foreground
             fault = "expected foreground, since its class says so, got an empty mask"
-            if not expected:
-                fault = "expected an empty mask, since its class says so, got foreground"
+        if expected is False and _foreground_voxels(mask, source):
+            fault = "expected an empty mask, since its class says so, got foreground"
+        if fault:
             found.append(InputError("mask-against-class", mask.path, fault, "look at the case; correct mask or class"))
     return [str(InputError(w.code, relative_name(w.where, source.folder), w.fault, w.remedy)) for w in found]
+
+
+def _foreground_voxels(mask: Volume, source: Source) -> int:
+    ignored = np.count_nonzero(mask.array == source.labels[IGNORE]) if IGNORE in source.labels else 0
+    return int(np.count_nonzero(mask.array) - ignored)
 
 
 def _everywhere(value: int, image: Volume) -> Volume:

@@ -403,6 +403,16 @@ def test_mask_and_class_that_contradict_each_other(root: Path, folder: Path) -> 
     ]
 
 
+def test_ignored_voxels_contradict_no_class(root: Path, folder: Path) -> None:
+    cases = [make_case(root, number, expects_foreground=number == 1) for number in range(2)]
+    for case in cases:
+        assert case.mask is not None
+        save(case.mask, blood() * 2)
+    report = write_dataset(make_source(root, *cases, labels={"hemorrhage": 1, "ignore": 2}), folder, QUIET).report
+    assert report["warnings"] == []
+    assert report["cases"]["case_0"]["foreground_voxels"] == 0
+
+
 def test_same_image_twice_is_named(root: Path, folder: Path) -> None:
     cases = [make_case(root, 0), make_case(root, 1, is_test=True), make_case(root, 2)]
     cases[1].images[0].write_bytes(cases[0].images[0].read_bytes())
