@@ -3,7 +3,8 @@
 Method, with all lengths in millimetres, so that thick slices and oblique volumes need nothing special:
 
 1. The volume is averaged to voxels of about 1 mm where it is finer.
-2. Bone is the largest connected part above 150 HU; calcifications, clips and the couch are no part of it.
+2. Bone is what lies above 150 HU in connected parts of at least a twentieth of the largest one, since the skull of an
+   infant is in pieces; calcifications and clips are no bone.
 3. Soft tissue is what is no bone and lies above -30 HU. Fat and air are not soft tissue, which closes off orbits,
    sinuses and most of the open base of the skull.
 4. Soft tissue counts as enclosed where bone lies in five of eight horizontal directions. What is more than 5 mm deep
@@ -55,11 +56,19 @@ def find_intracranial(image: Volume) -> Mask:
     factors = tuple(max(1, int(WORKING_MM / spacing)) for spacing in image.spacing_mm)
     spacing = tuple(mm * factor for mm, factor in zip(image.spacing_mm, factors, strict=True))
     coarse = _average(image.array, factors)
-    bone = _largest(coarse > BONE_HU)
+    bone = _large_parts(coarse > BONE_HU)
+    box = _box_around(bone, spacing)  # the couch and the air are most of many volumes
+    found = np.zeros(bone.shape, bool)
+    found[box] = _find_inside(coarse[box], bone[box], spacing, image)
+    return _refine(found, image.array, factors)
+
+
+def _find_inside(coarse: npt.NDArray[np.float32], bone: Mask, spacing_mm: tuple[float, ...], image: Volume) -> Mask:
+    """Return the inside of the bone; both arrays are a part of ``image`` at working resolution."""
     soft = ~bone & (coarse > SOFT_TISSUE_HU)
     around, above = _bone_around(bone, image)
     enclosed = soft & (around >= 5)
-    parts, count = ndimage.label(_deeper_than(OPENING_MM, enclosed, spacing))
+    parts, count = ndimage.label(_deeper_than(OPENING_MM, enclosed, spacing_mm))
     if count == 0:
         fault = "expected a skull that encloses soft tissue, found none"
         raise InputError("no-skull", image.path, fault, "check that it is a head CT in Hounsfield units")
@@ -67,12 +76,23 @@ def find_intracranial(image: Volume) -> Mask:
     votes[0] = -1
     core = parts == votes.argmax()
     # outside of an intact skull bone lies in three directions, too, but no wide bridge leads there
-    bulging = soft & (around >= 3) & ~_deeper_than(BULGE_MM, ~core, spacing)
+    bulging = soft & (around >= 3) & ~_deeper_than(BULGE_MM, ~core, spacing_mm)
     allowed = enclosed | bulging
-    parts, _ = ndimage.label(_deeper_than(OPENING_MM, allowed, spacing))
+    parts, _ = ndimage.label(_deeper_than(OPENING_MM, allowed, spacing_mm))
     core = np.isin(parts, np.unique(parts[core & (parts > 0)]))
-    grown = allowed & ~_deeper_than(OPENING_MM + 1, ~core, spacing)
-    return _refine(_fill(grown, patient_axes(image)[0]), image.array, factors)
+    grown = allowed & ~_deeper_than(OPENING_MM + 1, ~core, spacing_mm)
+    return _fill(grown, patient_axes(image)[0])
+
+
+def _box_around(mask: Mask, spacing_mm: tuple[float, ...]) -> tuple[slice, ...]:
+    """Return the part of the array that holds a mask and a margin; the whole of it for an empty mask."""
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    if not boxes:
+        return (slice(None),) * mask.ndim
+    margins = [int(np.ceil(BULGE_MM / mm)) for mm in spacing_mm]
+    return tuple(
+        slice(max(0, part.start - margin), part.stop + margin) for part, margin in zip(boxes[0], margins, strict=True)
+    )
 
 
 def _deeper_than(depth_mm: float, mask: Mask, spacing_mm: tuple[float, ...]) -> Mask:
@@ -90,14 +110,12 @@ def _average(array: npt.NDArray[Any], factors: tuple[int, ...]) -> npt.NDArray[n
     return np.asarray(padded, np.float32)
 
 
-def _largest(mask: Mask) -> Mask:
-    """Return the largest part whose voxels touch by a corner at least; an empty mask stays empty."""
-    parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
-    if count == 0:
-        return mask
+def _large_parts(mask: Mask) -> Mask:
+    """Return the parts (touching by a corner is enough) of at least a twentieth of the largest one."""
+    parts, _ = ndimage.label(mask, np.ones((3, 3, 3)))
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    return np.asarray(parts == sizes.argmax())
+    return np.asarray((sizes >= max(1, sizes.max() / 20))[parts])
 
 
 def _bone_around(bone: Mask, image: Volume) -> tuple[npt.NDArray[np.uint8], Mask]:
