@@ -189,6 +189,14 @@ def test_masks_hold_one_where_they_held_255(source: Path) -> None:
     assert report(folder)["cases"]["ICH_049"]["foreground_voxels"] == 8
 
 
+def test_masks_that_a_slope_makes_inexact_are_repaired(source: Path) -> None:
+    array = (blood(SLICES[49]) * np.float32(0.9999999)).T
+    nibabel.save(nibabel.Nifti1Image(array.astype(np.float32), LAS), source / "masks" / "049.nii")
+    folder = run(source)
+    np.testing.assert_array_equal(read_itk(folder / "labelsTr" / "ICH_049.nii.gz"), blood(SLICES[49]) // 255)
+    assert report(folder)["counts"]["repaired"] == 1
+
+
 def test_marker_stays_at_its_place_in_the_patient(source: Path) -> None:
     """Axes to left, anterior, superior, and the slightly oblique header of patient 074."""
     angle = np.deg2rad(3)
