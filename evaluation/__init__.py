@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nnunet_multitask.evaluation.calibrate import fit_calibration
+    from nnunet_multitask.evaluation.calibration import apply_calibration, read_calibration
     from nnunet_multitask.evaluation.comparison import compare_folders
     from nnunet_multitask.evaluation.folders import evaluate_folders
     from nnunet_multitask.evaluation.predictions import read_classification
@@ -14,8 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SegmentationMetrics",
+    "apply_calibration",
     "compare_folders",
     "evaluate_folders",
+    "fit_calibration",
+    "read_calibration",
     "read_classification",
     "segmentation_metrics",
     "write_report",
@@ -23,8 +28,11 @@ __all__ = [
 
 _HOMES = {
     "SegmentationMetrics": "segmentation",
+    "apply_calibration": "calibration",
     "compare_folders": "comparison",
     "evaluate_folders": "folders",
+    "fit_calibration": "calibrate",
+    "read_calibration": "calibration",
     "read_classification": "predictions",
     "segmentation_metrics": "segmentation",
     "write_report": "report",

@@ -32,6 +32,15 @@ def one_against_rest(
         Numbers by name, "confusion_matrix", "roc", "reliability" and, by fixed level, "sensitivity_at_specificity" and
         "specificity_at_sensitivity". What is not defined is null, with its reason under "reasons".
     """
+    decisions, ranking = decision_metrics(truth, decided), ranking_metrics(truth, score)
+    probability, reasons = class_probability_metrics(truth, score)
+    for part in (decisions, ranking):
+        reasons |= part.pop("reasons", {})
+    return with_reasons({**decisions, **ranking, **probability}, reasons)
+
+
+def decision_metrics(truth: NDArray[np.bool_], decided: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the scores of one class that need no probability; as `one_against_rest`."""
     values: dict[str, Any]
     values, reasons = shared_metrics(truth, decided)
     for name, function, labels, decisions, reason in (
@@ -44,11 +53,8 @@ def one_against_rest(
         values[name] = _number(function, labels, decisions)
         if values[name] is None:
             reasons[name] = reason if len(truth) else "no_cases"
-    ranking = ranking_metrics(truth, score)
-    reasons |= ranking.pop("reasons", {})
-    probability, why = class_probability_metrics(truth, score)
     matrix = metrics.confusion_matrix(truth, decided, labels=[False, True]).tolist() if len(truth) else [[0, 0], [0, 0]]
-    return with_reasons({**values, **ranking, **probability, "confusion_matrix": matrix}, reasons | why)
+    return with_reasons({**values, "confusion_matrix": matrix}, reasons)
 
 
 def shared_metrics(truth: NDArray[Any], decided: NDArray[Any]) -> tuple[dict[str, float | None], dict[str, str]]:

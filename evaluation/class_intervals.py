@@ -21,6 +21,7 @@ from nnunet_multitask.evaluation.intervals import (
 )
 from nnunet_multitask.evaluation.resampling import (
     binary_statistics,
+    decision_statistics,
     multiclass_statistics,
     multilabel_statistics,
     roc_samples,
@@ -54,16 +55,17 @@ def binary_intervals(
     """
     found = _bootstrapped(binary_statistics(truth, decided, score), units, resamples)
     if _independent(units):
-        right = truth == decided
-        for name, of, among in (
-            ("accuracy", right, np.ones_like(truth)),
-            ("precision", truth, decided),
-            ("recall", decided, truth),
-            ("specificity", ~decided, ~truth),
-            ("npv", ~truth, ~decided),
-        ):
-            found[name] = wilson_interval(int(np.count_nonzero(of & among)), int(np.count_nonzero(among)))
-        found["auc"] = delong_interval(truth, score)
+        found |= {**_proportions(truth, decided), "auc": delong_interval(truth, score)}
+    return {name: interval.to_json() for name, interval in found.items()}
+
+
+def decision_intervals(
+    truth: NDArray[np.bool_], decided: NDArray[np.bool_], units: NDArray[np.integer], *, resamples: int = RESAMPLES
+) -> dict[str, dict[str, Any]]:
+    """Return the intervals of the scores that need no probability; as `binary_intervals`."""
+    found = _bootstrapped(decision_statistics(truth, decided), units, resamples)
+    if _independent(units):
+        found |= _proportions(truth, decided)
     return {name: interval.to_json() for name, interval in found.items()}
 
 
@@ -142,6 +144,21 @@ def roc_band(
     curves = curves[np.isfinite(curves).all(axis=1)]
     low, high = np.quantile(curves, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return {"fpr": grid.tolist(), "low": low.tolist(), "high": high.tolist(), "method": f"percentile_{resamples}"}
+
+
+def _proportions(truth: NDArray[np.bool_], decided: NDArray[np.bool_]) -> dict[str, Interval]:
+    """Return Wilson's intervals of the shares among independent cases."""
+    counts = {
+        "accuracy": (truth == decided, np.ones_like(truth)),
+        "precision": (truth, decided),
+        "recall": (decided, truth),
+        "specificity": (~decided, ~truth),
+        "npv": (~truth, ~decided),
+    }
+    return {
+        name: wilson_interval(int(np.count_nonzero(of & among)), int(np.count_nonzero(among)))
+        for name, (of, among) in counts.items()
+    }
 
 
 def _bootstrapped(

@@ -48,6 +48,11 @@ class Picture:
     alt: str
     width: int
 
+    @property
+    def png(self) -> bytes:
+        """The bytes of the PNG."""
+        return base64.b64decode(self.uri.partition(",")[2])
+
 
 def dsc_plot(values: Mapping[str, Mapping[str, float]]) -> Picture:
     """Box plot of the DSC of every case for each model, with the cases joined by lines.
@@ -119,6 +124,36 @@ def roc_plot(curves: Mapping[str, Mapping[str, Any]], title: str) -> Picture:
         axes.legend(loc="lower right", frameon=True, framealpha=0.95, edgecolor="#e3e8ed")
     areas = ", ".join(f"{name} {curve['auc']:.3f}" for name, curve in curves.items())
     return to_picture(figure, f"ROC curves, {title}. Area under the curve: {areas}.")
+
+
+def reliability_plot(panels: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> Picture:
+    """Reliability curves: what share of the cases has the class, by the probability that was said.
+
+    Args:
+        panels: title, then name of the curve, to {"probability": means of the bins, "share": of these, "n": cases}.
+            The area of a point tells how many cases its bin holds.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    texts = []
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.4 * columns, 4.2 * rows), layout="constrained")
+        for place, (title, curves) in enumerate(panels.items(), 1):
+            axes = figure.add_subplot(rows, columns, place)
+            axes.plot([0, 1], [0, 1], color="#8b97a3", linewidth=1, linestyle=":")
+            for index, (name, curve) in enumerate(curves.items()):
+                colour = PLOT_COLOURS[index % len(PLOT_COLOURS)]
+                line = {"color": colour, "linestyle": DASHES[index % len(DASHES)], "linewidth": 2, "label": name}
+                axes.plot(curve["probability"], curve["share"], **line)
+                sizes = 160 * np.asarray(curve["n"]) / max(curve["n"])
+                axes.scatter(curve["probability"], curve["share"], s=sizes, color=colour, alpha=0.6, linewidths=0)
+                gap = np.average(np.abs(np.subtract(curve["probability"], curve["share"])), weights=curve["n"])
+                texts.append(f"{title}, {name}: mean distance from the diagonal {gap:.3f}")
+            axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title=title)
+            axes.set_xlabel("predicted probability")
+            axes.set_ylabel("share of cases with the class")
+            axes.legend(loc="upper left", frameon=True, framealpha=0.95, edgecolor="#e3e8ed")
+    return to_picture(figure, f"Reliability curves. {'; '.join(texts)}.")
 
 
 def confusion_plot(matrix: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Picture:

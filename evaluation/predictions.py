@@ -112,19 +112,19 @@ def decide(target: Target, probabilities: Probabilities, thresholds: Mapping[str
     Args:
         target: which classes there are.
         probabilities: by class.
-        thresholds: by class, from which probability on it is present; of two exclusive classes that of the second. A
-            class without one has 0.5.
+        thresholds: by class, from which probability on it is present; of two exclusive classes that of the one
+            that counts as positive, the second as a rule. A class without one has 0.5.
 
     Returns:
-        Of a multilabel target every class that reaches its threshold. Else, of two classes the second where it
-        reaches its threshold and the first where not; of more classes, or without thresholds for a multiclass target,
+        Of a multilabel target every class that reaches its threshold. Else, of two classes the positive one where it
+        reaches its threshold and the other where not; of more classes, or without thresholds for a multiclass target,
         the most probable one (the first of equals).
     """
     limits = thresholds or {}
     if target.type == "multilabel":
         return tuple(name for name in target.classes if probabilities[name] >= limits.get(name, THRESHOLD))
     if target.type == "binary" or (len(target.classes) == 2 and limits):
-        first, second = target.classes
+        first, second = target.classes if target.classes[1] in limits or not limits else target.classes[::-1]
         return second if probabilities[second] >= limits.get(second, THRESHOLD) else first
     return max(target.classes, key=lambda name: probabilities[name])
 

@@ -18,6 +18,16 @@ Weights = NDArray[np.float64]
 Sampled = dict[str, NDArray[np.float64]]
 
 
+def decision_statistics(truth: NDArray[np.bool_], decided: NDArray[np.bool_]) -> Callable[[Weights], Sampled]:
+    """Return the function that scores samples of the decisions for one class against the rest.
+
+    Args:
+        truth, decided: (N,) bool.
+    """
+    cells = np.stack([truth & decided, truth & ~decided, ~truth & decided, ~truth & ~decided], axis=1).astype(float)
+    return lambda weights: _of_counts(*(weights @ cells).T)
+
+
 def binary_statistics(
     truth: NDArray[np.bool_], decided: NDArray[np.bool_], score: NDArray[np.float64]
 ) -> Callable[[Weights], Sampled]:
@@ -27,13 +37,13 @@ def binary_statistics(
         truth, decided: (N,) bool.
         score: (N,) the probability of the class.
     """
-    cells = np.stack([truth & decided, truth & ~decided, ~truth & decided, ~truth & ~decided], axis=1).astype(float)
+    of_decisions = decision_statistics(truth, decided)
     losses = np.stack([(score - truth) ** 2, -np.log(np.where(truth, clipped(score), clipped(1 - score)))], axis=1)
 
     def statistics(weights: Weights) -> Sampled:
         brier, log_loss = (weights @ losses).T / weights.sum(axis=1)
         ranked = _of_ranks(weights, truth, score)
-        return {**_of_counts(*(weights @ cells).T), **ranked, "brier": brier, "log_loss": log_loss}
+        return {**of_decisions(weights), **ranked, "brier": brier, "log_loss": log_loss}
 
     return statistics
 

@@ -1,4 +1,4 @@
-"""What ``train`` and ``predict`` share: nnU-Net's names for things, checked before nnU-Net is loaded."""
+"""What ``train``, ``calibrate`` and ``predict`` share: nnU-Net's names for things, checked before nnU-Net is loaded."""
 
 from __future__ import annotations
 
@@ -23,6 +23,29 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         default="cuda",
         help="device to run on; choose among several GPUs with CUDA_VISIBLE_DEVICES (default: cuda)",
     )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add nnU-Net's options that name a trained model; see `model_folder`."""
+    parser.add_argument("-m", metavar="DIR", help="folder of the trained model, instead of -d -p -tr -c")
+    parser.add_argument("-d", metavar="DATASET", help="dataset that the model was trained on, by name or id")
+    parser.add_argument("-p", default="nnUNetPlans", help="name of the plans (default: nnUNetPlans)")
+    parser.add_argument("-tr", default="nnUNetTrainerMultiTask", help="trainer (default: nnUNetTrainerMultiTask)")
+    parser.add_argument("-c", metavar="CONFIGURATION", help="configuration: 2d, 3d_fullres, ...")
+
+
+def model_folder(args: argparse.Namespace) -> Path:
+    """Return the folder that ``-m`` names, or ``-d -tr -p -c`` together.
+
+    Raises:
+        InputError: neither names a model, or the dataset has no results.
+    """
+    if args.m:
+        return Path(args.m)
+    if not args.d or not args.c:
+        raise InputError("missing-model", "arguments", "expected -m, or -d and -c, got neither", "name the model")
+    dataset = find_dataset(required_folder("nnUNet_results"), args.d)
+    return dataset / f"{args.tr}__{args.p}__{args.c}"
 
 
 def prepare_device(name: str) -> torch.device:

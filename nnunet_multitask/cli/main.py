@@ -20,6 +20,7 @@ SUBCOMMANDS = (
     "split",
     "configure",
     "train",
+    "calibrate",
     "predict",
     "evaluate",
     "compare",

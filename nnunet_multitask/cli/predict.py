@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_multitask.cli._nnunet import add_device, prepare_device
+from nnunet_multitask.cli._nnunet import add_device, add_model, model_folder, prepare_device
 from nnunet_multitask.errors import InputError
 
 HELP = "predict masks and classes in one pass"
@@ -23,11 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of nnUNetv2_predict."""
     parser.add_argument("-i", required=True, metavar="DIR", help="images, named CASE_0000.nii.gz and so on")
     parser.add_argument("-o", required=True, metavar="DIR", help="where masks and classification are written")
-    parser.add_argument("-m", metavar="DIR", help="folder of the trained model, instead of -d -p -tr -c")
-    parser.add_argument("-d", metavar="DATASET", help="dataset that the model was trained on, by name or id")
-    parser.add_argument("-p", default="nnUNetPlans", help="name of the plans (default: nnUNetPlans)")
-    parser.add_argument("-tr", default="nnUNetTrainerMultiTask", help="trainer (default: nnUNetTrainerMultiTask)")
-    parser.add_argument("-c", metavar="CONFIGURATION", help="configuration: 2d, 3d_fullres, ...")
+    add_model(parser)
     parser.add_argument("-f", nargs="+", metavar="FOLD", help="folds to average over (default: all that are finished)")
     parser.add_argument("-step_size", type=float, default=0.5, help="step between tiles, in tiles (default: 0.5)")
     parser.add_argument("--disable_tta", action="store_true", help="no mirroring at test time: faster, less accurate")
@@ -51,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict as nnUNetv2_predict does, after checks that name what is missing."""
-    folder = _model_folder(args)
+    folder = model_folder(args)
     if not Path(args.i).is_dir():
         raise InputError("missing-folder", args.i, "expected a folder of images, got none", "correct -i")
     if not 0 <= args.part_id < args.num_parts:
@@ -96,19 +92,6 @@ def run(args: argparse.Namespace) -> int:
             **options,
         )
     return 0
-
-
-def _model_folder(args: argparse.Namespace) -> Path:
-    """Return the folder that ``-m`` names, or ``-d -tr -p -c`` together."""
-    if args.m:
-        return Path(args.m)
-    if not args.d or not args.c:
-        raise InputError("missing-model", "arguments", "expected -m, or -d and -c, got neither", "name the model")
-
-    from nnunet_multitask.datasets import find_dataset, required_folder
-
-    dataset = find_dataset(required_folder("nnUNet_results"), args.d)
-    return dataset / f"{args.tr}__{args.p}__{args.c}"
 
 
 def _fold(text: str) -> int:
