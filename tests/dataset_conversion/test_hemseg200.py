@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
-from nnunet_multitask.dataset_conversion.hemseg200 import convert
+from nnunet_multitask.dataset_conversion.hemseg200 import HemSegOptions, convert
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
@@ -292,3 +293,67 @@ def test_qform_only_and_oblique_headers_arrive(source: Path) -> None:
     volume = read_image(run(source) / "imagesTr" / "HEM_00000000a1_0000.nii.gz")
     z, y, x = np.argwhere(volume.array == 1)[0]
     np.testing.assert_allclose((volume.affine @ [x, y, z, 1])[:3], (affine @ [2, 1, 3, 1])[:3], atol=1e-4)
+
+
+def test_labels_by_subtype(source: Path) -> None:
+    folder = run(source, hemseg=HemSegOptions(labels="subtype"))
+    assert read_json(folder / "dataset.json")["labels"] == {"background": 0, "IPH": 1, "IVH": 2}
+    for scan, value in (("00000000a1", 1), ("00000000a2", 2), ("00000000b1", 2)):
+        written = nibabel.load(folder / "labelsTr" / f"HEM_{scan}.nii.gz")
+        assert np.argwhere(np.asarray(written.dataobj)).tolist() == [[2, 1, 3]]
+        assert np.asarray(written.dataobj)[2, 1, 3] == value
+        np.testing.assert_array_equal(written.affine, AFFINE)
+    original = source / "train" / "label" / "00000000a1.nii.gz"
+    assert (folder / "labelsTr" / "HEM_00000000a1.nii.gz").read_bytes() == original.read_bytes()
+
+
+def test_subtype_needs_a_class_and_a_mask_of_one_value(source: Path) -> None:
+    (source / "test_set.csv").unlink()  # it named 00000000b1
+    folder = run(source, hemseg=HemSegOptions(labels="subtype"))
+    (excluded,) = report(folder)["excluded"]
+    assert (excluded["case"], excluded["code"]) == ("HEM_00000000b1", "unknown-class")
+    path = source / "train" / "label" / "00000000a1.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.full((6, 5, 4), 2, np.int16), AFFINE), path)
+    with pytest.raises(InputErrors, match=r"\[unknown-mask-value\] .*expected the values \[0, 1\], got 2"):
+        run(source, overwrite=True, hemseg=HemSegOptions(labels="subtype"))
+
+
+def test_resplit_by_class_and_patient(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    scans = [f"{index:010x}" for index in range(24)]
+    for index, scan in enumerate(scans):
+        save(root / ("train", "val", "test")[index % 3] / "image" / f"{scan}.nii.gz")
+        save(root / ("train", "val", "test")[index % 3] / "label" / f"{scan}.nii.gz", mask=True)
+    rows = "".join(f"{scan},{index % 2}\n" for index, scan in enumerate(scans))
+    (root / "train_set.csv").write_text(f"filename,label\n{rows}")
+    # the first six scans are of two patients, across the official splits
+    write_patients(root, {scan: f"ID_{index // 3 if index < 6 else index}" for index, scan in enumerate(scans)})
+    (tmp_path / "raw").mkdir()
+    assert len(report(run(root))["warnings"]) == 2  # the two patients
+    folder = run(root, overwrite=True, hemseg=HemSegOptions(resplit=True, seed=3))
+    cases = read_sidecar(folder / "class_labels.json").cases
+    assert Counter(case.split for case in cases.values()) == {"train": 18, "val": 4, "test": 2}
+    assert Counter(case.labels["subtype"] for case in cases.values() if case.split == "test") == {"IPH": 1, "IVH": 1}
+    for patient in ("ID_0", "ID_1"):
+        assert len({case.split for case in cases.values() if case.group == patient}) == 1
+    assert {path.name[:14] for path in (folder / "imagesTs").iterdir()} == {
+        case_id for case_id, case in cases.items() if case.split == "test"
+    }
+    assert report(folder)["warnings"] == []
+    assert report(folder)["options"]["resplit"] is True
+    again = run(root, overwrite=True, hemseg=HemSegOptions(resplit=True, seed=3))
+    assert read_sidecar(again / "class_labels.json").cases == cases
+    other = run(root, overwrite=True, hemseg=HemSegOptions(resplit=True, seed=4))
+    assert read_sidecar(other / "class_labels.json").cases != cases
+
+
+def test_official_split_serves_the_command_split(source: Path) -> None:
+    from nnunet_multitask.splits import official_fold
+
+    folder = run(source)
+    sidecar = read_sidecar(folder / "class_labels.json")
+    training = [path.name[:-12] for path in (folder / "imagesTr").iterdir()]
+    assert official_fold(sidecar, training, folder) == {
+        "train": ["HEM_00000000a1", "HEM_00000000a2"],
+        "val": ["HEM_00000000b1"],
+    }

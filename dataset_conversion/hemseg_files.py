@@ -1,0 +1,82 @@
+"""Which files make the image of each scan of HemSeg: a NIfTI file, or the DICOM slices of its list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from nnunet_multitask.dataset_conversion.hemseg_lists import LIST_PATTERN, ListedScan
+from nnunet_multitask.dataset_conversion.sources import Exclusion
+from nnunet_multitask.datasets import list_cases
+from nnunet_multitask.errors import InputError
+
+ENDING = ".nii.gz"
+
+Images = tuple[dict[str, tuple[Path, ...]], list[Exclusion], list[InputError]]
+
+
+def find_images(folder: Path, masks: Mapping[str, Path]) -> Images:
+    """Return the image of each scan of a split.
+
+    Args:
+        folder: ``{train,val,test}/image``.
+        masks: the masks of the split by scan.
+
+    Returns:
+        The files by scan, images without a mask, and masks without an image.
+    """
+    split = folder.parent.name
+    images = list_cases(folder, ENDING) if folder.is_dir() else {}
+    remedy = f"build {split}/image/SCAN{ENDING} from the RSNA 2019 DICOM files, or name them: --rsna-dicom DIR"
+    if masks and not images:
+        fault = f"expected the images of {len(masks)} masks, found none"
+        return {}, [], [InputError("missing-images", folder, fault, remedy)]
+    errors = [
+        InputError("missing-image", folder / f"{scan}{ENDING}", "expected an image, found none", remedy)
+        for scan in sorted(set(masks) - set(images))
+    ]
+    excluded = [
+        Exclusion(f"HEM_{scan}", "missing-mask", f"there is no {split}/label/{scan}{ENDING}")
+        for scan in sorted(set(images) - set(masks))
+    ]
+    return {scan: (path,) for scan, path in images.items()}, excluded, errors
+
+
+def find_slices(masks: Mapping[str, Path], lists: Mapping[str, ListedScan], folder: Path) -> Images:
+    """Return the slices of each scan of a split.
+
+    Args:
+        masks: the masks of the split by scan.
+        lists: what the lists say.
+        folder: holds ``ID_SLICE.dcm``.
+
+    Returns:
+        The files by scan, nothing, and scans without a list or with slices that are not there.
+    """
+    images, errors = {}, []
+    for scan, mask in masks.items():
+        if scan not in lists or not lists[scan].slices:
+            fault = f"expected a line with the slices of {scan} in {LIST_PATTERN}, found none"
+            errors.append(InputError("missing-slice-list", mask, fault, "add the list of this release"))
+            continue
+        paths = tuple(folder / f"ID_{name}.dcm" for name in lists[scan].slices)
+        missing = [path.name for path in paths if not path.exists()]
+        if missing:
+            fault = f"expected {len(paths)} slices in {folder}, {len(missing)} are not there, the first {missing[0]}"
+            errors.append(InputError("missing-slices", lists[scan].place, fault, "copy them into the folder"))
+        images[scan] = paths
+    return images, [], errors
+
+
+def check_rebuild(folder: Path, annotations: Path, lists: Mapping[str, ListedScan]) -> None:
+    """Check what a rebuild needs as a whole: the folder of the DICOM files, and lists.
+
+    Raises:
+        InputError: one of the two is not there.
+    """
+    if not folder.is_dir():
+        fault = "expected the DICOM files of RSNA 2019, found no such folder"
+        raise InputError("missing-folder", folder, fault, "check --rsna-dicom")
+    if not lists:
+        fault = f"expected {LIST_PATTERN} with the slices of each scan, found none"
+        raise InputError("missing-file", annotations, fault, "add the list, or name its folder: --annotations DIR")
