@@ -9,18 +9,12 @@ from pathlib import Path
 
 from nnunet_multitask.dataset_conversion.tables import LIST_SEPARATORS, Row
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.splits import SPLITS, split_of
 
 MAX_CLASSES = 20  # a column of more values is found to be no column of classes
 UNKNOWN_VALUES = ("NA", "N/A", "nan", "null", "?", "unknown")  # in any case, as an empty cell
 
-SPLITS = {
-    "train": ("train", "training", "tr"),
-    "val": ("val", "validation"),
-    "test": ("test", "testing", "ts"),
-}
-
 _UNKNOWN = frozenset({"", *(value.lower() for value in UNKNOWN_VALUES)})
-_SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
 _CASE_COLUMNS = ("case_id", "case", "id", "filename", "file", "name", "image", "scan")
 _SPLIT_COLUMNS = ("split", "set", "part")
 _GROUP_COLUMNS = ("group", "patient", "patient_id", "subject", "subject_id")
@@ -124,11 +118,6 @@ def known_value(row: Row, column: str | None) -> str | None:
 def class_names(rows: Iterable[Row], column: str) -> tuple[str, ...]:
     """Return the known values of a column in sorted order, each once; no row gives none."""
     return tuple(sorted({value for row in rows if (value := known_value(row, column)) is not None}))
-
-
-def split_of(word: str | None) -> str | None:
-    """Return ``train``, ``val`` or ``test`` for a word of a column of splits, or None for another one."""
-    return _SPLIT_OF.get((word or "").lower())
 
 
 def _listed(names: Sequence[str]) -> str:

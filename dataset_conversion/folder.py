@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.dataset_conversion.case_writing import IGNORE
-from nnunet_multitask.dataset_conversion.columns import split_of
 from nnunet_multitask.dataset_conversion.folder_classes import find_groups, read_folder_classes
 from nnunet_multitask.dataset_conversion.folder_reading import FolderReader, mask_target
 from nnunet_multitask.dataset_conversion.folder_settings import (
@@ -46,6 +45,7 @@ from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import read_mask
 from nnunet_multitask.labels import Case, Target
+from nnunet_multitask.splits import split_of
 
 
 def convert(

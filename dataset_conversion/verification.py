@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.datasets import list_cases, list_image_channels
-from nnunet_multitask.documents import read_json
+from nnunet_multitask.dataset_conversion.case_checks import CaseFiles, CaseFindings, Expectations, check_case
+from nnunet_multitask.dataset_conversion.contradictions import contradictions, slice_contradictions
+from nnunet_multitask.dataset_conversion.dataset_json_checks import (
+    IGNORE,
+    dataset_json_faults,
+    label_values,
+    read_dataset_json,
+)
+from nnunet_multitask.dataset_conversion.leakage import fold_faults, read_folds, shared_groups, twin_warnings
+from nnunet_multitask.dataset_conversion.sidecar_checks import (
+    class_faults,
+    entry_faults,
+    rule_faults,
+    slice_count_faults,
+    unknown_label_warnings,
+)
+from nnunet_multitask.dataset_conversion.verification_counts import count_classes
+from nnunet_multitask.datasets import list_cases, list_image_channels, training_images, training_masks
+from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import check_same_geometry, read_image, read_mask
-from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, read_sidecar
-from nnunet_multitask.splits import UNKNOWN, class_counts
+from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, case_id_fault, read_sidecar
+
+REPORT_VERSION = 1
 
 
 @dataclass
@@ -24,26 +42,23 @@ class Verification:
         dataset: name of the dataset.
         errors: faults for which the dataset cannot be used.
         warnings: what is odd, in the same form.
-        num_training, num_test: cases with an image.
-        class_counts: target to class (or ``unknown``) to number of training cases.
+        counts: of cases and classes, as ``verification_counts.count_classes`` returns them.
     """
 
     dataset: str
     errors: list[InputError] = field(default_factory=list)
     warnings: list[InputError] = field(default_factory=list)
-    num_training: int = 0
-    num_test: int = 0
-    class_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON document."""
+        """Return a JSON document that follows the schema ``verification.json``."""
         return {
-            "version": 1,
+            "version": REPORT_VERSION,
             "dataset": self.dataset,
             "ok": not self.errors,
             "errors": [_fault_to_json(error) for error in self.errors],
             "warnings": [_fault_to_json(warning) for warning in self.warnings],
-            "counts": {"training": self.num_training, "test": self.num_test, "classes": self.class_counts},
+            "counts": self.counts,
         }
 
     @contextmanager
@@ -57,12 +72,21 @@ class Verification:
             self.errors.extend(errors.errors)
 
 
-def verify_dataset(folder: Path, *, tolerance_mm: float = 1e-3, progress: bool = True) -> Verification:
+def verify_dataset(
+    folder: Path,
+    *,
+    splits_file: Path | None = None,
+    tolerance_mm: float = 1e-3,
+    num_workers: int | None = None,
+    progress: bool = True,
+) -> Verification:
     """Check a raw dataset.
 
     Args:
         folder: ``nnUNet_raw/DatasetNNN_NAME``.
+        splits_file: nnU-Net's splits_final.json, None where there is none.
         tolerance_mm: how far apart corresponding corners of images and mask of a case may lie.
+        num_workers: processes, None for one a core.
         progress: show a progress bar.
 
     Returns:
@@ -75,121 +99,140 @@ def verify_dataset(folder: Path, *, tolerance_mm: float = 1e-3, progress: bool =
         sidecar = read_sidecar(folder / SIDECAR_NAME)
     document: Mapping[str, Any] = {}
     with result.collecting():
-        document = _read_dataset_json(folder / "dataset.json")
+        document = read_dataset_json(folder / "dataset.json")
     if not document:
         return result
-    if document.get("overwrite_image_reader_writer") != "SimpleITKIO":
-        fault = 'expected "overwrite_image_reader_writer": "SimpleITKIO", which fixes the order of slices'
-        result.warnings.append(InputError("image-reader", folder / "dataset.json", fault, "set it"))
-    training = _check_part(folder, "Tr", document, result, tolerance_mm=tolerance_mm, progress=progress)
-    test = _check_part(folder, "Ts", document, result, tolerance_mm=tolerance_mm, progress=progress)
-    result.num_training, result.num_test = len(training), len(test)
-    if document["numTraining"] != len(training):
-        fault = f"expected numTraining to be the {len(training)} images of imagesTr, got {document['numTraining']}"
-        result.errors.append(InputError("case-count", folder / "dataset.json", fault, "correct the number"))
-    for case_id in sorted(training & test):
-        fault = f"expected {case_id} in imagesTr or imagesTs, found it in both"
-        result.errors.append(InputError("duplicate-case", folder, fault, "remove one"))
+    result.errors += dataset_json_faults(document, folder / "dataset.json")
+    files = [*_training_files(folder, document, result), *_test_files(folder, document, result)]
+    labels = label_values(document["labels"])
+    expected = Expectations(
+        frozenset({0}.union(*labels.values())),
+        labels[IGNORE][0] if IGNORE in labels else None,
+        tuple(document["channel_names"].values()),
+        tolerance_mm,
+    )
+    findings = list(
+        map_in_order(
+            partial(check_case, expected=expected),
+            files,
+            num_workers=num_workers,
+            description=f"verify {folder.name}",
+            progress=progress,
+        )
+    )
+    for found in findings:
+        result.errors += found.errors
+        result.warnings += found.warnings
+    training = {case.case_id for case in files if case.part == "training"}
+    test = {case.case_id for case in files if case.part == "test"}
+    _check_cases(folder, document, training, test, result)
+    result.warnings += twin_warnings(findings)
     if sidecar is not None:
-        result.class_counts = class_counts(sidecar, training)
-        _check_sidecar(folder / SIDECAR_NAME, sidecar, training, test, result)
+        _check_sidecar(folder / SIDECAR_NAME, sidecar, labels, findings, result)
+    if splits_file is not None:
+        with result.collecting():
+            errors, warnings = fold_faults(splits_file, read_folds(splits_file), training, sidecar, findings)
+            result.errors += errors
+            result.warnings += warnings
+    result.counts = count_classes(sidecar, findings, labels)
     return result
 
 
-def _read_dataset_json(path: Path) -> Mapping[str, Any]:
-    document = read_json(path)
-    wanted = {"channel_names": dict, "labels": dict, "numTraining": int, "file_ending": str}
-    bad = [
-        key for key, kind in wanted.items() if not isinstance(document, dict) or not isinstance(document.get(key), kind)
-    ]
-    if bad:
-        fault = f"expected channel_names, labels, numTraining and file_ending, got none or a wrong {', '.join(bad)}"
-        raise InputError("bad-dataset-json", path, fault, "follow nnU-Net's dataset format")
-    return dict(document)
-
-
-def _check_part(
-    folder: Path, part: str, document: Mapping[str, Any], result: Verification, *, tolerance_mm: float, progress: bool
-) -> set[str]:
-    """Check images and masks of the training (Tr) or test (Ts) cases and return the ids of the images."""
-    from tqdm import tqdm
-
-    if part == "Ts" and not (folder / "imagesTs").is_dir():
-        return set()
+def _training_files(folder: Path, document: Mapping[str, Any], result: Verification) -> list[CaseFiles]:
     images: dict[str, list[Path]] = {}
     masks: dict[str, Path] = {}
-    ending = document["file_ending"]
     with result.collecting():
-        images = list_image_channels(folder / f"images{part}", ending)
-    if part == "Tr" or (folder / f"labels{part}").is_dir():
+        images = training_images(folder, document)
+    with result.collecting():
+        masks = training_masks(folder, document)
+    for case_id in sorted(set(images) - set(masks)):
+        place = folder / "labelsTr" / f"{case_id}{document['file_ending']}"
+        remedy = "add it; a case without mask needs one of the ignore label everywhere"
+        result.errors.append(InputError("missing-mask", place, "expected a mask, found none", remedy))
+    _check_names(folder, "Tr", document, result)
+    return _case_files("training", "imagesTr", images, masks, document, result)
+
+
+def _test_files(folder: Path, document: Mapping[str, Any], result: Verification) -> list[CaseFiles]:
+    images: dict[str, list[Path]] = {}
+    masks: dict[str, Path] = {}
+    if (folder / "imagesTs").is_dir():
         with result.collecting():
-            masks = list_cases(folder / f"labels{part}", ending)
+            images = list_image_channels(folder / "imagesTs", document["file_ending"])
+    if (folder / "labelsTs").is_dir():
+        with result.collecting():
+            masks = list_cases(folder / "labelsTs", document["file_ending"])
+    _check_names(folder, "Ts", document, result)
+    return _case_files("test", "imagesTs", images, masks, document, result)
+
+
+def _case_files(
+    part: str,
+    image_folder: str,
+    images: Mapping[str, list[Path]],
+    masks: Mapping[str, Path],
+    document: Mapping[str, Any],
+    result: Verification,
+) -> list[CaseFiles]:
+    """Pair images and masks; add what has no partner, and ids that cannot be part of a file name, to the errors."""
     for case_id in sorted(set(masks) - set(images)):
-        fault = f"expected an image {case_id}_0000{ending} in images{part}, found none"
+        fault = f"expected an image {case_id}_0000{document['file_ending']} in {image_folder}, found none"
         result.errors.append(InputError("missing-image", masks[case_id], fault, "add the image or remove the mask"))
-    allowed = _mask_values(document["labels"])
-    for case_id, paths in tqdm(images.items(), desc=f"verify images{part}", unit="case", disable=not progress):
-        if len(paths) != len(document["channel_names"]):
-            fault = f"expected {len(document['channel_names'])} channels, got {len(paths)}"
+    num_channels = len(document["channel_names"])
+    for case_id, paths in images.items():
+        if len(paths) != num_channels:
+            fault = f"expected {num_channels} channels, got {len(paths)}"
             result.errors.append(InputError("missing-channel", paths[0], fault, "add or remove channels"))
-        if case_id not in masks and part == "Tr":
-            place = folder / "labelsTr" / f"{case_id}{ending}"
-            result.errors.append(InputError("missing-mask", place, "expected a mask, found none", "add it"))
-        volumes = []
-        for path in paths:
-            with result.collecting():
-                volumes.append(read_image(path))
-        if case_id in masks:
-            with result.collecting():
-                volumes.append(read_mask(masks[case_id], allowed))
-        for volume in volumes[1:]:
-            with result.collecting():
-                check_same_geometry(volumes[0], volume, tolerance_mm)
-    return set(images)
+        fault_of_id = case_id_fault(case_id)
+        if fault_of_id is not None:
+            result.errors.append(InputError("unsafe-case-id", paths[0], fault_of_id, "rename the case and its files"))
+    return [CaseFiles(case_id, part, tuple(paths), masks.get(case_id)) for case_id, paths in images.items()]
 
 
-def _mask_values(labels: Mapping[str, Any]) -> set[int]:
-    """Return the values that masks may hold; regions list several."""
-    values: set[int] = {0}
-    for value in labels.values():
-        values.update(value if isinstance(value, list) else [value])
-    return values
+def _check_names(folder: Path, part: str, document: Mapping[str, Any], result: Verification) -> None:
+    """Warn of files that nnU-Net passes over because of their ending."""
+    for name in (f"images{part}", f"labels{part}"):
+        if "dataset" in document or not (folder / name).is_dir():
+            continue
+        others = [p for p in (folder / name).iterdir() if not p.name.endswith(document["file_ending"])]
+        for path in sorted(path for path in others if not path.name.startswith(".")):
+            fault = f"expected files ending in {document['file_ending']}, got another, which nnU-Net passes over"
+            result.warnings.append(InputError("ignored-file", path, fault, "convert or remove it"))
 
 
-def _check_sidecar(path: Path, sidecar: LabelSidecar, training: set[str], test: set[str], result: Verification) -> None:
-    for case_id in sorted(set(sidecar.cases) - training - test):
-        place = f"{path}: cases/{case_id}"
-        result.errors.append(
-            InputError(
-                "missing-image", place, "expected an image in imagesTr or imagesTs, found none", "add or remove it"
-            )
-        )
-    for case_id in sorted(training - set(sidecar.cases)):
-        fault = "expected an entry for every training case, found none"
-        remedy = 'add its labels, or {"labels": {}} where they are not known'
-        result.errors.append(InputError("case-without-entry", f"{path}: cases/{case_id}", fault, remedy))
-    for target, counts in result.class_counts.items():
-        known = {name: count for name, count in counts.items() if name != UNKNOWN}
-        absent = [name for name, count in known.items() if count == 0]
-        # a multilabel class needs cases without it, too
-        if sidecar.targets[target].type == "multilabel":
-            num_known = len(training) - counts[UNKNOWN]
-            absent += [name for name, count in known.items() if 0 < count == num_known]
-        if absent:
-            fault = f"expected training cases of every class, got {counts}"
-            remedy = f"add training cases for {', '.join(absent)}, or remove the class from the target"
-            result.errors.append(InputError("one-class", f"{path}: targets/{target}", fault, remedy))
-        if counts[UNKNOWN]:
-            fault = f"{counts[UNKNOWN]} of {len(training)} training cases have no known class"
-            remedy = "label them, or let the loss leave them out"
-            result.warnings.append(InputError("unknown-labels", f"{path}: targets/{target}", fault, remedy))
-    groups: dict[str, set[str]] = {}
-    for case_id, case in sidecar.cases.items():
-        if case.group is not None:
-            groups.setdefault(case.group, set()).add("training" if case_id in training else "test")
-    for group in sorted(group for group, parts in groups.items() if len(parts) > 1):
-        fault = f"expected the cases of group {group} on one side, they are training and test cases"
-        result.warnings.append(InputError("group-in-both-parts", path, fault, "move them, or say so with the results"))
+def _check_cases(
+    folder: Path, document: Mapping[str, Any], training: Collection[str], test: Collection[str], result: Verification
+) -> None:
+    if document.get("overwrite_image_reader_writer") != "SimpleITKIO":
+        fault = 'expected "overwrite_image_reader_writer": "SimpleITKIO", which fixes the order of slices'
+        result.warnings.append(InputError("image-reader", folder / "dataset.json", fault, "set it"))
+    if document["numTraining"] != len(training):
+        fault = f"expected numTraining to be the {len(training)} images of imagesTr, got {document['numTraining']}"
+        result.errors.append(InputError("case-count", folder / "dataset.json", fault, "correct the number"))
+    for case_id in sorted(set(training) & set(test)):
+        fault = f"expected {case_id} in imagesTr or imagesTs, found it in both"
+        result.errors.append(InputError("duplicate-case", folder, fault, "remove one"))
+
+
+def _check_sidecar(
+    path: Path,
+    sidecar: LabelSidecar,
+    labels: Mapping[str, tuple[int, ...]],
+    findings: Iterable[CaseFindings],
+    result: Verification,
+) -> None:
+    findings = list(findings)
+    training = {found.files.case_id for found in findings if found.files.part == "training"}
+    test = {found.files.case_id for found in findings if found.files.part == "test"}
+    masks = {found.files.case_id: found.mask for found in findings if found.mask is not None}
+    result.errors += entry_faults(sidecar, training, test, path)
+    result.errors += rule_faults(sidecar, labels, path)
+    result.errors += slice_count_faults(sidecar, findings, path)
+    result.errors += class_faults(sidecar, training, path)
+    result.warnings += unknown_label_warnings(sidecar, training, path)
+    result.warnings += contradictions(sidecar, masks, path)
+    result.warnings += slice_contradictions(sidecar, path)
+    result.warnings += shared_groups(sidecar, training, test, path)
 
 
 def _fault_to_json(error: InputError) -> dict[str, str]:

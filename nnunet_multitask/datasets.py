@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nnunet_multitask.errors import InputError, InputErrors
 
@@ -51,6 +53,49 @@ def list_image_channels(folder: str | Path, file_ending: str) -> dict[str, list[
     return cases
 
 
+def training_images(folder: Path, dataset_json: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """Return the images of the training cases, by case id in sorted order.
+
+    They lie in ``imagesTr``, unless ``dataset.json`` names each file under the key ``dataset``, which nnU-Net allows.
+
+    Args:
+        folder: the raw dataset.
+        dataset_json: its ``dataset.json``; it has a ``file_ending``.
+
+    Raises:
+        InputError: the folder is missing, or ``dataset`` has another form.
+        InputErrors: images that are not named as nnU-Net expects.
+    """
+    if "dataset" not in dataset_json:
+        return list_image_channels(folder / "imagesTr", dataset_json["file_ending"])
+    return {case_id: images for case_id, (images, _) in _named_files(folder, dataset_json["dataset"]).items()}
+
+
+def training_masks(folder: Path, dataset_json: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the masks of the training cases, by case id in sorted order; arguments as for ``training_images``.
+
+    Raises:
+        InputError: ``labelsTr`` is missing, or ``dataset`` has another form.
+    """
+    if "dataset" not in dataset_json:
+        return list_cases(folder / "labelsTr", dataset_json["file_ending"])
+    return {case_id: mask for case_id, (_, mask) in _named_files(folder, dataset_json["dataset"]).items()}
+
+
+def _named_files(folder: Path, entries: Any) -> dict[str, tuple[list[Path], Path]]:
+    try:
+        return {
+            case_id: (
+                [folder / os.path.expandvars(name) for name in entry["images"]],
+                folder / os.path.expandvars(entry["label"]),
+            )
+            for case_id, entry in sorted(entries.items())
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        fault = 'expected {CASE: {"images": [...], "label": ...}}, got something else'
+        raise InputError("bad-dataset-json", f"{folder / 'dataset.json'}: dataset", fault, "name each file") from error
+
+
 def find_dataset(folder: str | Path, name_or_id: str | int) -> Path:
     """Return the folder of a dataset inside ``nnUNet_raw`` or ``nnUNet_preprocessed``.
 
@@ -91,3 +136,9 @@ def required_folder(variable: str) -> Path:
         fault = f"expected a folder, got {value}, which is none"
         raise InputError("unset-variable", f"environment variable {variable}", fault, f"make the folder, or {remedy}")
     return Path(value)
+
+
+def optional_folder(variable: str) -> Path | None:
+    """Return the folder that an environment variable names, None where it is unset or names none."""
+    value = os.environ.get(variable, "")
+    return Path(value) if value and Path(value).is_dir() else None

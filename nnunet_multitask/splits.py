@@ -11,8 +11,9 @@ import numpy as np
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import Case, LabelSidecar
 from nnunet_multitask.stratification import deal
+from nnunet_multitask.targets import UNKNOWN_CLASS
 
-UNKNOWN = "unknown"
+UNKNOWN = UNKNOWN_CLASS
 
 # what the parts of a data set are called, in any case
 SPLITS = {
@@ -80,12 +81,12 @@ def official_fold(
     Raises:
         InputErrors: cases without a split, or with another word; no case on one of the sides; patients on both sides.
     """
-    split_of = {case_id: sidecar.cases.get(case_id, Case()).split for case_id in case_ids}
-    part_of = {case_id: _SPLIT_OF.get((split or "").lower()) for case_id, split in split_of.items()}
+    words = {case_id: sidecar.cases.get(case_id, Case()).split for case_id in case_ids}
+    part_of = {case_id: split_of(word) for case_id, word in words.items()}
     unknown = sorted(case_id for case_id, part in part_of.items() if part is None)
     errors = []
     if unknown:
-        shown = ", ".join(f"{case_id} ({split_of[case_id] or 'none'})" for case_id in unknown[:_NAMED])
+        shown = ", ".join(f"{case_id} ({words[case_id] or 'none'})" for case_id in unknown[:_NAMED])
         fault = f"expected the split train, val or test of every training case, got another for {_more(shown, unknown)}"
         remedy = "name their splits: `nnunet-multitask labels import TABLE --split-column NAME`"
         errors.append(InputError("unknown-split", where, fault, remedy))
@@ -103,6 +104,11 @@ def official_fold(
     if errors:
         raise InputErrors(errors)
     return fold
+
+
+def split_of(word: str | None) -> str | None:
+    """Return ``train``, ``val`` or ``test`` for a word of ``SPLITS`` in any case, None for any other."""
+    return _SPLIT_OF.get((word or "").lower())
 
 
 def group_cases(sidecar: LabelSidecar, case_ids: Collection[str]) -> dict[str, list[str]]:
@@ -204,9 +210,11 @@ def class_counts(sidecar: LabelSidecar, case_ids: Collection[str]) -> dict[str, 
 
 
 def _features(sidecar: LabelSidecar, case_ids: Sequence[str]) -> list[int]:
-    """Return what a group brings into its fold: cases, and cases of each class of each target."""
+    """Return what a group brings into its fold: cases, cases of each class of each target, cases without any."""
     counts = class_counts(sidecar, case_ids)
-    return [len(case_ids), *(number for target in counts.values() for number in target.values())]
+    labels = [sidecar.cases.get(case_id, Case()).labels for case_id in case_ids]
+    without = [sum(known.get(name) == () for known in labels) for name in sidecar.targets]
+    return [len(case_ids), *(number for target in counts.values() for number in target.values()), *without]
 
 
 def _has(sidecar: LabelSidecar, case_id: str, target: str, label: str) -> bool:

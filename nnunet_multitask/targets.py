@@ -16,6 +16,7 @@ Label = str | tuple[str, ...]
 
 SIDECAR_VERSION = 1
 DEFAULT_MIN_VOXELS = 10
+UNKNOWN_CLASS = "unknown"
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,9 @@ def target_faults(target: Target, where: str | Path) -> list[InputError]:
         twice = sorted({name for name in target.classes if target.classes.count(name) > 1})
         fault = f"expected each class once, got {twice} twice"
         errors.append(InputError("duplicate-class", f"{place}/classes", fault, "remove it"))
+    if UNKNOWN_CLASS in target.classes:
+        fault = f"expected classes of which none is called {UNKNOWN_CLASS!r}, under which unknown labels are counted"
+        errors.append(InputError("bad-target", f"{place}/classes", fault, "leave such labels out, or write null"))
     if target.type == "binary" and len(target.classes) != 2:
         fault = f"expected two classes (negative, positive) of a binary target, got {len(target.classes)}"
         remedy = 'use the type "multiclass" or "multilabel"'

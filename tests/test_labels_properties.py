@@ -16,7 +16,7 @@ from nnunet_multitask.labels import Case, LabelSidecar, Target, parse_sidecar, r
 TARGET_NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}", fullmatch=True)
 CASE_IDS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,30}", fullmatch=True)
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc",)), min_size=1, max_size=20)
-CLASSES = TEXT.map(str.strip).filter(bool)
+CLASSES = TEXT.map(str.strip).filter(lambda name: name not in ("", "unknown"))
 JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),

@@ -122,10 +122,13 @@ def test_classes_of_several_targets_are_balanced_at_once() -> None:
         for i in range(110)
     }
     labels = LabelSidecar({"subtype": TARGET, "findings": findings}, cases)
-    for part in fold_counts(labels, make_splits(labels, cases)):
+    splits = make_splits(labels, cases)
+    for part in fold_counts(labels, splits):
         assert part["val"]["cases"] == 22
         assert part["val"]["targets"]["findings"]["SAH"] == 2
         assert part["val"]["targets"]["findings"]["IVH"] in (4, 5)
+        healthy = [case_id for case_id in splits[part["fold"]]["val"] if cases[case_id].labels["findings"] == ()]
+        assert len(healthy) in (10, 11)  # 54 in all
         assert part["val"]["targets"]["subtype"]["IVH"] in (3, 4)
 
 

@@ -86,6 +86,10 @@ def test_target_survives_json(target: Target) -> None:
         ({"type": "ordinal", "classes": ["a", "b"]}, "targets/t/type: 'ordinal' is not one of"),
         ({"type": "binary", "classes": ["a", " b"]}, "targets/t/classes/1: ' b' does not match"),
         ({"type": "binary", "clases": ["a", "b"]}, "'clases': did you mean 'classes'?"),
+        (
+            {"type": "binary", "classes": ["a", "unknown"]},
+            "targets/t/classes: expected classes of which none is called",
+        ),
         ({"type": "binary", "classes": ["a", "b\n"]}, r"targets/t/classes/1: 'b\n' does not match"),
         ({"type": "binary", "classes": ["a", "b\0c"]}, r"targets/t/classes/1: 'b\x00c' does not match"),
         (

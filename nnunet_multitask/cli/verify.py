@@ -1,15 +1,17 @@
 """Check an nnU-Net raw dataset with class labels, and list all its faults at once.
 
 Checks what nnU-Net's --verify_dataset_integrity leaves out: every file is read to its end, masks hold only values that
-dataset.json knows, images and masks lie on the same voxels, every label belongs to a declared class, and every class
-has training cases. A fault is an ERROR (exit status 1); what is only odd is a WARN.
+dataset.json knows, images and masks lie on the same voxels, every label belongs to a declared class and every class has
+training cases, classes and masks do not contradict each other, no patient and no image lies on two sides of the folds
+in splits_final.json. A fault is an ERROR (exit status 1); what is only odd is a WARN.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-HELP = "check images, masks and class labels of a dataset"
+HELP = "check images, masks, class labels and folds of a dataset"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="how far apart corners of image and mask may lie (default 0.001)",
     )
+    parser.add_argument(
+        "--splits",
+        type=Path,
+        metavar="FILE",
+        help="folds to check (default: splits_final.json in $nnUNet_preprocessed/DATASET, where there is one)",
+    )
+    parser.add_argument("--num-workers", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--strict", action="store_true", help="exit with status 1 for warnings, too")
     parser.add_argument("--json", action="store_true", help="print faults and counts as JSON")
 
 
@@ -31,19 +41,39 @@ def run(args: argparse.Namespace) -> int:
     import sys
 
     from nnunet_multitask.dataset_conversion.verification import verify_dataset
+    from nnunet_multitask.dataset_conversion.verification_counts import count_table
     from nnunet_multitask.datasets import find_dataset, required_folder
 
     dataset = find_dataset(required_folder("nnUNet_raw"), args.dataset)
-    result = verify_dataset(dataset, tolerance_mm=args.geometry_tolerance_mm, progress=not args.json)
+    result = verify_dataset(
+        dataset,
+        splits_file=args.splits or _splits_file(dataset.name),
+        tolerance_mm=args.geometry_tolerance_mm,
+        num_workers=args.num_workers,
+        progress=not args.json,
+    )
+    status = int(bool(result.errors or (args.strict and result.warnings)))
     if args.json:
         print(json.dumps(result.to_json(), allow_nan=False))
-        return int(bool(result.errors))
+        return status
     for error in result.errors:
         print(f"ERROR {error}", file=sys.stderr)
     for warning in result.warnings:
         print(f"WARN {warning}", file=sys.stderr)
-    print(f"{dataset.name}: {result.num_training} training cases, {result.num_test} test cases")
-    for target, counts in result.class_counts.items():
-        print(f"{target} (training): " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    if result.counts:
+        label_only = f", {result.counts['label_only']} without mask" if result.counts["label_only"] else ""
+        cases = f"{result.counts['training']} training cases, {result.counts['test']} test cases"
+        print(f"{dataset.name}: {cases}{label_only}")
+        for line in count_table(result.counts):
+            print(line)
     print(f"{len(result.errors)} errors, {len(result.warnings)} warnings")
-    return int(bool(result.errors))
+    return status
+
+
+def _splits_file(dataset: str) -> Path | None:
+    """Return the folds that training will take, None where there are none yet."""
+    from nnunet_multitask.datasets import optional_folder
+
+    preprocessed = optional_folder("nnUNet_preprocessed")
+    path = None if preprocessed is None else preprocessed / dataset / "splits_final.json"
+    return path if path is not None and path.is_file() else None

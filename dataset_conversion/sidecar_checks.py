@@ -1,0 +1,91 @@
+"""What the sidecar says, held against images, masks and dataset.json."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from nnunet_multitask.dataset_conversion.case_checks import CaseFindings
+from nnunet_multitask.dataset_conversion.dataset_json_checks import IGNORE
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.labels import LabelSidecar
+from nnunet_multitask.splits import UNKNOWN, class_counts, lacking_classes
+
+
+def entry_faults(
+    sidecar: LabelSidecar, training: Collection[str], test: Collection[str], where: Path
+) -> Iterator[InputError]:
+    """Yield entries without an image, and training images without an entry; test images need none.
+
+    Args:
+        sidecar: its entries.
+        training, test: ids of the cases with an image.
+        where: the sidecar's file, for messages.
+    """
+    for case_id in sorted(set(sidecar.cases) - set(training) - set(test)):
+        fault = "expected an image in imagesTr or imagesTs, found none"
+        yield InputError("missing-image", f"{where}: cases/{case_id}", fault, "add the image, or remove the entry")
+    for case_id in sorted(set(training) - set(sidecar.cases)):
+        fault = "expected an entry for every training case, found none"
+        remedy = 'add its labels, or {"labels": {}} where they are not known'
+        yield InputError("case-without-entry", f"{where}: cases/{case_id}", fault, remedy)
+
+
+def rule_faults(sidecar: LabelSidecar, labels: Mapping[str, tuple[int, ...]], where: Path) -> Iterator[InputError]:
+    """Yield rules ``present_if_label`` that name other mask labels than dataset.json has.
+
+    With regions a rule is allowed only where its labels are those of one region, since the network predicts regions
+    and not the labels inside them.
+
+    Args:
+        sidecar: its targets.
+        labels: of dataset.json, name to mask values.
+        where: the sidecar's file, for messages.
+    """
+    real = {name: values for name, values in labels.items() if name != IGNORE and values != (0,)}
+    known = sorted({value for values in real.values() for value in values})
+    has_regions = any(len(values) > 1 for values in real.values())
+    for target in sidecar.targets.values():
+        for name, values in target.present_if_label.items():
+            place = f"{where}: targets/{target.name}/present_if_label/{name}"
+            unknown = sorted(set(values) - set(known))
+            if unknown:
+                fault = f"expected mask labels among {known}, got {unknown}"
+                yield InputError("unknown-mask-label", place, fault, "correct the rule or the labels of dataset.json")
+            elif has_regions and tuple(sorted(values)) not in real.values():
+                regions = ", ".join(f"{region} {list(found)}" for region, found in real.items())
+                fault = f"expected the labels of one region ({regions}), got {sorted(values)}"
+                yield InputError("rule-without-region", place, fault, "name a region's labels, or declare the region")
+
+
+def slice_count_faults(sidecar: LabelSidecar, findings: Collection[CaseFindings], where: Path) -> Iterator[InputError]:
+    """Yield cases whose labels of slices are not as many as their image has axial slices."""
+    for found in findings:
+        case_id = found.files.case_id
+        if found.num_slices is None or case_id not in sidecar.cases:
+            continue
+        for name, slices in sidecar.cases[case_id].slices.items():
+            if len(slices) != found.num_slices:
+                fault = f"expected a label for each of the {found.num_slices} axial slices, got {len(slices)}"
+                remedy = "list one for each slice in array order, null where it is unknown"
+                yield InputError("slice-count", f"{where}: cases/{case_id}/slices/{name}", fault, remedy)
+
+
+def class_faults(sidecar: LabelSidecar, training: Collection[str], where: Path) -> Iterator[InputError]:
+    """Yield targets that training would refuse: a class that no training case has, or (multilabel) that all have."""
+    counts = class_counts(sidecar, training)
+    for name, absent in lacking_classes(sidecar, training).items():
+        fault = f"expected training cases of every class, got {counts[name]}"
+        if sidecar.targets[name].type == "multilabel":
+            fault = f"expected training cases with and without every class, got {counts[name]}"
+        remedy = f"add training cases for {', '.join(absent)}, or remove the class from the target"
+        yield InputError("one-class", f"{where}: targets/{name}", fault, remedy)
+
+
+def unknown_label_warnings(sidecar: LabelSidecar, training: Collection[str], where: Path) -> Iterator[InputError]:
+    """Yield how many training cases of each target have no known class, where there are any."""
+    for name, counts in class_counts(sidecar, training).items():
+        if counts[UNKNOWN]:
+            fault = f"{counts[UNKNOWN]} of {len(training)} training cases have no known class"
+            remedy = "label them, or let the loss leave them out"
+            yield InputError("unknown-labels", f"{where}: targets/{name}", fault, remedy)
