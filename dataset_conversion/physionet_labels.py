@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_multitask.dataset_conversion.physionet_tables import KINDS, SliceLabels
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.labels import Label, Target
 
 IGNORE_VALUE = len(KINDS) + 1
@@ -35,7 +36,12 @@ def make_targets(labels: str, with_ich: bool = True) -> dict[str, Target]:
     Args:
         labels: of ``LABELS``.
         with_ich: False where every case has hemorrhage, so that there is nothing to tell apart.
+
+    Raises:
+        InputError: another name.
     """
+    if labels not in LABELS:
+        raise InputError("unknown-labels", "labels", f"expected {' or '.join(LABELS)}, got {labels!r}", "choose one")
     values = {name: value for name, value in LABELS[labels].items() if name != "ignore"}
     ich = replace(ICH, present_if_label={ICH.classes[1]: tuple(values.values())})
     findings = FINDINGS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,16 +56,14 @@ def find_layout(root: Path) -> Layout:
     tables = [path for path in sorted(root.iterdir()) if path.name.lower() == _PATIENT_TABLE]
     patient_table = tables[0] if tables else None
     if nifti:
-        masks = list_cases(root / "masks", ".nii") if (root / "masks").is_dir() else {}
         return Layout(
             "1.3.x",
-            _by_patient(list_cases(root / "ct_scans", ".nii")),
-            _by_patient(masks),
+            _by_patient(_volumes(root / "ct_scans")),
+            _by_patient(_volumes(root / "masks") if (root / "masks").is_dir() else ()),
             root / "hemorrhage_diagnosis_raw_ct.csv",
             patient_table,
         )
-    folders = {path.name: path for path in sorted((root / "Patients_CT").iterdir()) if path.is_dir()}
-    scans = _by_patient(folders)
+    scans = _by_patient((path.name, path) for path in sorted((root / "Patients_CT").iterdir()) if path.is_dir())
     brains = {patient: path / "brain" for patient, path in scans.items()}
     return Layout("1.0 to 1.2", scans, brains, root / "hemorrhage_diagnosis.csv", patient_table)
 
@@ -110,11 +108,17 @@ def check_digest(path: Path, digest: str, checksums: Mapping[Path, str]) -> None
         raise InputError("checksum-differs", path, fault, remedy)
 
 
-def _by_patient(paths: Mapping[str, Path]) -> dict[int, Path]:
-    """Return files or folders by the number that their name, without ending, is."""
+def _volumes(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield name without ending and path of each NIfTI file; published is ``.nii``, many users compress it."""
+    for ending in (".nii", ".nii.gz"):
+        yield from list_cases(folder, ending).items()
+
+
+def _by_patient(paths: Iterable[tuple[str, Path]]) -> dict[int, Path]:
+    """Return files or folders by the number that their name is."""
     patients: dict[int, Path] = {}
     errors = []
-    for name, path in paths.items():
+    for name, path in paths:
         if not (name.isascii() and name.isdigit()):
             fault = f"expected a patient number as name, got {name[:40]!r}"
             errors.append(InputError("bad-image-name", path, fault, "rename or remove it"))

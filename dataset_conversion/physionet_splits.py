@@ -73,8 +73,11 @@ def split_patients(
         seed: of ``hoseyni-like``, ``DEFAULT_SEED`` by default.
 
     Raises:
-        InputError: options that contradict each other, or patients that the split cannot do without.
+        InputError: an unknown name, options that contradict each other, or patients that the split cannot do without.
     """
+    if name not in SPLITS:
+        fault = f"expected {', '.join(SPLITS)}, got {name!r}"
+        raise InputError("unknown-split", "split", fault, "choose one of these")
     if seed is not None and name != "hoseyni-like":
         fault = f"expected --seed with --split hoseyni-like only, got it with --split {name}"
         raise InputError("contradicting-options", "--seed", fault, "leave it out; `nnunet-multitask split` has its own")

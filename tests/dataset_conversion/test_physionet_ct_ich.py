@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -112,7 +113,8 @@ def report(folder: Path) -> dict[str, Any]:
 def faults(source: Path, **arguments: Any) -> list[InputError]:
     with pytest.raises(InputErrors) as caught:
         run(source, **arguments)
-    assert list((source.parent / "raw").iterdir()) == []
+    raw = list((source.parent / "raw").iterdir())
+    assert not any(path.name.startswith((".tmp", f"Dataset{arguments.get('dataset_id', 75):03d}")) for path in raw)
     return list(caught.value.errors)
 
 
@@ -368,6 +370,21 @@ def test_every_damaged_scan_is_named(source: Path) -> None:
     assert "from the skull base upwards" in found[2].fault
 
 
+def test_compressed_volumes_are_taken_as_well(source: Path) -> None:
+    for name in ("ct_scans", "masks"):
+        path = source / name / "049.nii"
+        (source / name / "049.nii.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    folder = run(source)
+    assert report(folder)["counts"]["training"] == 4
+    assert (folder / "imagesTr" / "ICH_049_0000.nii.gz").read_bytes() == (
+        source / "ct_scans" / "049.nii.gz"
+    ).read_bytes()
+    (source / "ct_scans" / "050.nii.gz").write_bytes(gzip.compress(b"x"))
+    (error,) = faults(source, dataset_id=76)
+    assert error.fault == "expected patient 50 once, 050.nii is the same"
+
+
 def test_names_that_are_no_patients(source: Path) -> None:
     save(source / "ct_scans" / "49.nii", np.zeros((4, 7, 6)))
     save(source / "ct_scans" / "049 (1).nii", np.zeros((4, 7, 6)))
@@ -375,6 +392,11 @@ def test_names_that_are_no_patients(source: Path) -> None:
     assert [error.code for error in found] == ["bad-image-name", "duplicate-case"]
     assert found[0].fault == "expected a patient number as name, got '049 (1)'"
     assert found[1].fault == "expected patient 49 once, 049.nii is the same"
+
+
+def test_unknown_labels(source: Path) -> None:
+    with pytest.raises(InputError, match=r"\[unknown-labels\] .*expected binary or subtype, got 'kinds'"):
+        run(source, labels="kinds")
 
 
 def test_unknown_layouts(tmp_path: Path) -> None:
@@ -423,7 +445,7 @@ def test_printed_split_with_its_leak(tmp_path: Path) -> None:
     verification = verify_dataset(folder, progress=False)
     # no fracture among these training cases: the one class is the fixture's, not the split's
     assert {error.code for error in verification.errors} <= {"one-class"}
-    assert [warning.code for warning in verification.warnings] == ["group-in-both-parts"]
+    assert {warning.code for warning in verification.warnings} == {"image-in-both-parts", "group-in-both-parts"}
     leakfree = run(source, split="ihsnet-leakfree", dataset_id=76)
     assert report(leakfree)["counts"]["training"] == 27
     assert not any(name.endswith("_train") for name in report(leakfree)["cases"])

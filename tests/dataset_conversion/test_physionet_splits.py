@@ -114,5 +114,7 @@ def test_other_refusals() -> None:
     few = {patient: found for patient, found in kinds.items() if patient not in (80, 94)}
     with pytest.raises(InputError, match=r"\[missing-patient\] --split ihsnet: .*found none of 80, 94 ->"):
         split_patients("ihsnet", few)
+    with pytest.raises(InputError, match=r"\[unknown-split\] .*hoseyni-like, got 'ihs' ->"):
+        split_patients("ihs", kinds)
     with pytest.raises(InputError, match=r"\[impossible-split\] .*two patients or more with hemorrhage, got 1"):
         split_patients("hoseyni-like", {1: frozenset({"EDH"}), 2: frozenset(), 3: frozenset()})
