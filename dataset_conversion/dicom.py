@@ -157,6 +157,7 @@ class _ConvertStack:
     def __call__(self, item: tuple[str, Stack]) -> Outcome:
         from nnunet_multitask.dataset_conversion.dicom_volume import read_stack
         from nnunet_multitask.files import write_volume
+        from nnunet_multitask.plausibility import intensity_warning
 
         name, stack = item
         try:
@@ -172,7 +173,8 @@ class _ConvertStack:
             path = self.folder / f"{name}.nii.gz"
             write_volume(read.volume, path)
             facts["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return Outcome(facts, read.inputs, read.volume.warnings)
+        odd = intensity_warning(read.volume, read.slices[0].modality)
+        return Outcome(facts, read.inputs, (*read.volume.warnings, *([odd] if odd else [])))
 
 
 def _convert_all(

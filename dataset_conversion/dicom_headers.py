@@ -25,7 +25,7 @@ IMAGE_CLASSES = {  # SOP classes with one slice a file
 _TAGS = (
     "SOPClassUID SOPInstanceUID SeriesInstanceUID SeriesNumber InstanceNumber AcquisitionNumber Modality ImageType "
     "Rows Columns SamplesPerPixel NumberOfFrames PixelSpacing SliceThickness ImagePositionPatient "
-    "ImageOrientationPatient GantryDetectorTilt ConvolutionKernel PatientID StudyInstanceUID PixelData"
+    "ImageOrientationPatient GantryDetectorTilt ConvolutionKernel RescaleType PatientID StudyInstanceUID PixelData"
 ).split()
 _DEFERRED_BYTES = 4096  # longer values are left on the disk while headers are read
 _ORIENTATION_TOLERANCE = 1e-3  # of the two direction cosines, from unit length and right angle
@@ -46,6 +46,7 @@ class SliceHeader:
         instance_number, acquisition_number, series_number: None where absent.
         slice_thickness_mm, gantry_tilt_degrees: as the header says, None where absent.
         kernel: of the reconstruction, empty where absent.
+        unit: of the rescaled values (RescaleType), ``HU`` or empty as a rule in CT.
         patient_id, study_uid: for comparison with a list of patients; never written anywhere.
     """
 
@@ -63,6 +64,7 @@ class SliceHeader:
     slice_thickness_mm: float | None = None
     gantry_tilt_degrees: float | None = None
     kernel: str = ""
+    unit: str = ""
     patient_id: str = ""
     study_uid: str = ""
 
@@ -205,6 +207,7 @@ def _slice_header(dataset: Any, path: Path, series_uid: str, modality: str) -> S
         slice_thickness_mm=_optional(dataset, "SliceThickness", float),
         gantry_tilt_degrees=_optional(dataset, "GantryDetectorTilt", float),
         kernel="/".join(str(word) for word in _listed(dataset.get("ConvolutionKernel"))),
+        unit=str(dataset.get("RescaleType") or ""),
         patient_id=str(dataset.get("PatientID") or ""),
         study_uid=str(dataset.get("StudyInstanceUID") or ""),
     )
@@ -250,4 +253,4 @@ def _bad_geometry(path: Path, fault: str) -> InputError:
 
 
 def _no_slice(code: str, path: Path, fault: str, series_uid: str = "") -> NoSlice:
-    return NoSlice(code, path, fault, "nothing needs to be done", series_uid)
+    return NoSlice(code, path, fault, "leave it out", series_uid)

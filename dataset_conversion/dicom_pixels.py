@@ -63,7 +63,8 @@ def read_slice(path: Path, modality: str = "CT") -> Slice:
         The pixels and what was done to them.
 
     Raises:
-        InputError: fewer pixels than the header says, pixels that cannot be decoded, an impossible slope.
+        InputError: fewer pixels than the header says, pixels that cannot be decoded, an impossible slope, a table in
+            place of slope and intercept.
     """
     import pydicom
 
@@ -71,6 +72,9 @@ def read_slice(path: Path, modality: str = "CT") -> Slice:
     with quiet_pydicom():
         try:
             dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+            if "ModalityLUTSequence" in dataset:
+                fault = "expected slope and intercept, got a table of values (ModalityLUTSequence)"
+                raise InputError("bad-rescale", path, fault, "export the series with slope and intercept")
             stored = _stored_bits(dataset, path)
             slope, intercept = _number(dataset, "RescaleSlope", 1), _number(dataset, "RescaleIntercept", 0)
             bits, signed = _bits(dataset), dataset.PixelRepresentation == 1

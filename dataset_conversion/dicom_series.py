@@ -117,8 +117,7 @@ def group_stacks(headers: Iterable[SliceHeader]) -> tuple[list[Stack], list[NoSl
             if _num_positions(part) == 1:
                 fault = "it is the only slice of its orientation and matrix in its series"
                 alone.extend(
-                    NoSlice("single-slice", header.path, fault, "nothing needs to be done", header.series_uid)
-                    for header in part
+                    NoSlice("single-slice", header.path, fault, "leave it out", header.series_uid) for header in part
                 )
         numbers = range(1, len(whole) + 1) if len(whole) > 1 else [0]
         stacks.extend(Stack(tuple(part), number) for part, number in zip(whole, numbers, strict=False))

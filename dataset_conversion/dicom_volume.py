@@ -176,6 +176,10 @@ def _gap_warnings(loaded: LoadedStack) -> list[InputError]:
 def _pixel_warnings(loaded: LoadedStack) -> list[InputError]:
     warnings = []
     path = loaded.headers[0].path
+    units = sorted({header.unit for header in loaded.headers} - {"", "HU", "US"})  # US: unspecified
+    if units and loaded.headers[0].modality == "CT":
+        fault = f"expected Hounsfield units, the headers say that the values are {', '.join(units)}"
+        warnings.append(InputError("no-hounsfield", path, fault, "convert the series in Hounsfield units in its place"))
     repaired = sum(pixels.sign_repaired for pixels in loaded.pixels)
     if repaired:
         fault = f"expected signed pixels, {repaired} slices declare theirs as unsigned; they were read as signed"

@@ -150,3 +150,11 @@ def test_compressed_pixels_cut_short_or_damaged(tmp_path: Path, write_dicom: Wri
 def test_impossible_slope(tmp_path: Path, write_dicom: Write, slope: str) -> None:
     with pytest.raises(InputError, match=r"\[bad-rescale\]"):
         read_slice(write_dicom(tmp_path / "a", HU, RescaleSlope=slope))
+
+
+def test_table_in_place_of_slope_and_intercept(tmp_path: Path, write_dicom: Write) -> None:
+    import pydicom
+
+    path = write_dicom(tmp_path / "a", HU, ModalityLUTSequence=[pydicom.Dataset()])
+    with pytest.raises(InputError, match=r"\[bad-rescale\] .*got a table of values"):
+        read_slice(path)

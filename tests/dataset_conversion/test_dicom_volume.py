@@ -161,6 +161,14 @@ def test_a_missing_slice_is_named_and_filled(tmp_path: Path, write_series: Write
     assert read.facts["wide_gaps"] == 1
 
 
+def test_values_that_are_no_hounsfield_units_are_named(tmp_path: Path, write_series: WriteSeries) -> None:
+    slices = [np.zeros((4, 4), np.int16)] * 3
+    assert read_series(write_series(tmp_path / "a", slices, RescaleType="HU")).volume.warnings == ()
+    (warning,) = read_series(write_series(tmp_path / "b", slices, RescaleType="MGML")).volume.warnings
+    assert "[no-hounsfield]" in str(warning)
+    assert "the headers say that the values are MGML" in str(warning)
+
+
 def test_irregular_series_can_be_refused(tmp_path: Path, write_series: WriteSeries) -> None:
     slices = [np.zeros((4, 4), np.int16)] * 3
     tilted, orientation = tilted_positions([0, 5, 10], 15)
