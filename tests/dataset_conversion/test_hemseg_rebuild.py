@@ -316,3 +316,22 @@ def test_two_workers_write_the_same(source: Path) -> None:
     assert {path.name: len(path.read_bytes()) for path in second.folder.rglob("*.nii.gz")} == {
         name: len(content) for name, content in files.items()
     }
+
+
+@pytest.mark.parametrize("scan", ["aaaaaaaaa1", "aaaaaaaaa2"])
+def test_the_series_reader_of_itk_gives_the_same_image(source: Path, tmp_path: Path, scan: str) -> None:
+    """The published script, with the reader that it used: the folder of a scan, its first series, all slices."""
+    import SimpleITK as sitk
+
+    for position in range(DEPTH):
+        path = dicom(source, scan, position)
+        (tmp_path / "one").mkdir(exist_ok=True)
+        (tmp_path / "one" / path.name).write_bytes(path.read_bytes())
+    (series,) = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(tmp_path / "one"))
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path / "one"), series))
+    sitk.WriteImage(reader.Execute(), str(tmp_path / "itk.nii.gz"))
+    rebuilt = read_image(run(source).folder / "imagesTr" / f"HEM_{scan}_0000.nii.gz")
+    itk = read_image(tmp_path / "itk.nii.gz")
+    np.testing.assert_array_equal(rebuilt.array, itk.array)
+    check_same_geometry(itk, rebuilt)
