@@ -85,7 +85,7 @@ def conversion_report(
         "warnings": [
             *source.warnings,
             *(text for _, outcome in taken for text in outcome.warnings),
-            *_twin_warnings(taken, source),
+            *_twin_warnings(taken),
         ],
         "cases": {case.case_id: _case_entry(case, outcome, source) for case, outcome in taken},
     }
@@ -96,18 +96,16 @@ def _class_counts(source: Source, taken: Converted) -> dict[str, dict[str, int]]
     return class_counts(LabelSidecar(source.targets, cases), list(cases))
 
 
-def _twin_warnings(taken: Converted, source: Source) -> list[str]:
-    """Name the cases whose images are the same files, byte for byte."""
-    twins: dict[tuple[str, ...], list[SourceCase]] = {}
+def _twin_warnings(taken: Converted) -> list[str]:
+    """Name the cases whose images hold the same voxels."""
+    twins: dict[str, list[SourceCase]] = {}
     for case, outcome in taken:
-        digests = [outcome.inputs.get(relative_name(path, source.folder), "") for path in case.images]
-        if digests and all(digests):
-            twins.setdefault(tuple(digests), []).append(case)
+        twins.setdefault(outcome.fingerprint, []).append(case)
     warnings = []
     for cases in twins.values():
         if len(cases) > 1:
             names = ", ".join(f"{case.case_id} ({'test' if case.is_test else 'training'})" for case in cases)
-            fault = "expected every image once, got the same files for all of them"
+            fault = "expected every image once, got the same voxels for all of them"
             warnings.append(str(InputError("duplicate-image", names, fault, "keep one")))
     return warnings
 

@@ -105,15 +105,16 @@ def read_source(
     if settings.classes_from_masks is not None:
         target = _new_target(settings.classes_from_masks, targets, labels)
         targets[target.name], reader = target, FolderReader(target, labels.get(IGNORE))
+    cases = _source_cases(layout, classes, find_groups(layout, classes, settings.group_pattern), reader)
     return Source(
         converter="folder",
         folder=root,
-        cases=_source_cases(layout, classes, find_groups(layout, classes, settings.group_pattern), reader),
+        cases=cases,
         targets=targets,
         labels=labels,
         channel_names=layout.channel_names,
         file_ending=layout.file_ending,
-        warnings=[*classes.warnings, *warnings],
+        warnings=[*classes.warnings, *warnings, *_shared_groups(cases, root)],
         regions_class_order=() if settings.label_names else layout.regions_class_order,
         description=layout.description,
         reference=layout.reference,
@@ -142,6 +143,21 @@ def _source_cases(
     if errors:
         raise InputErrors(errors)
     return cases
+
+
+def _shared_groups(cases: Sequence[SourceCase], root: Path) -> list[str]:
+    """Name the groups (patients) with training and test cases."""
+    groups: dict[str, tuple[list[str], list[str]]] = {}
+    for case in cases:
+        if case.case.group is not None:
+            groups.setdefault(case.case.group, ([], []))[case.is_test].append(case.case_id)
+    warnings = []
+    for group, (training, test) in groups.items():
+        if training and test:
+            fault = f"expected the group {group} in training or test, got {', '.join(training)} and {', '.join(test)}"
+            remedy = "correct the splits; scores on such test cases are too good"
+            warnings.append(str(InputError("group-in-two-splits", root.name, fault, remedy)))
+    return warnings
 
 
 def _check_label_names(label_names: Sequence[str] | None) -> None:

@@ -197,7 +197,10 @@ def _nnunet_layout(root: Path, document: Any, channel_names: Sequence[str] | Non
             raise InputErrors(_in_both_folders(test[name].images[0], cases[name].images[0]) for name in both)
         cases, orphans = cases | test, [*orphans, *more]
     labels = _nnunet_labels(root, document["labels"]) if "labels" in document else None
-    order = document.get("regions_class_order") or ()
+    order = document.get("regions_class_order") or []
+    if not isinstance(order, list) or not all(isinstance(value, int) for value in order):
+        fault = f"expected regions_class_order as a list of values, got {str(order)[:80]}"
+        raise InputError("bad-document", root / _DATASET_JSON, fault, "correct it")
     return Layout(cases, names, orphans, labels, tuple(order), **texts_of(document))
 
 

@@ -64,6 +64,9 @@ def read_table(path: str | Path) -> tuple[list[str], list[Row]]:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("bad-table", path, "expected UTF-8 text, got other bytes", "save it as UTF-8") from error
+    if "\0" in text:
+        place = f"{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1}"
+        raise InputError("bad-table", place, "expected text, got a NUL character", "save the table as UTF-8 text")
     header = text.lstrip("\r\n").split("\n", 1)[0]
     separator = max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)

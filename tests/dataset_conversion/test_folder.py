@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from nnunet_multitask.dataset_conversion.channels import ChannelOptions
 from nnunet_multitask.dataset_conversion.folder import convert
 from nnunet_multitask.dataset_conversion.folder_settings import FolderSettings
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions
@@ -21,8 +23,11 @@ HIPPOCAMPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "hippoca
 
 
 def save(path: Path, values: int = 1) -> None:
+    """Write 0, 1, ... up to ``values``; an image of another name has other voxels besides."""
     array = np.zeros((5, 4, 3), np.int16)
     array[0, 0, : values + 1] = np.arange(values + 1)
+    if path.parent.name.startswith("images"):
+        array[4] = zlib.crc32(path.name.split(".")[0].encode()) % 1000
     if path.parent.name == "images":
         array[4, 3, 2] = zlib.crc32(path.name.encode()) % 1000  # no two images are the same
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -231,6 +236,254 @@ def test_missing_mask_and_several_tables(tmp_path: Path) -> None:
 def test_impossible_dataset_names(tmp_path: Path, dataset_id: int, name: str) -> None:
     with pytest.raises(InputError, match=r"\[bad-dataset-name\]"):
         convert(tmp_path, tmp_path, dataset_id=dataset_id, dataset_name=name)
+
+
+def write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document))
+
+
+def faults(source: Path, **options: Any) -> list[str]:
+    with pytest.raises(InputErrors) as caught:
+        run(source, **options)
+    return [error.code for error in caught.value.errors]
+
+
+def test_several_targets_groups_and_attributes(tmp_path: Path) -> None:
+    table = "case;stage;sick;IPH;IVH;found;age\na;I;yes;1;0;SDH|EDH;33\nb;II;no;0;0;none;71\nc;I;;1;;;NA\n"
+    table += "d;II;no;1;1;EDH;5\n"
+    folder = run(
+        make(tmp_path, table, cases="abcd"),
+        multilabel={"kinds": ["IPH", "IVH"], "found": []},
+        class_order={"stage": ["II", "I"]},
+        attribute_columns=["age"],
+        group_pattern="([a-d])",
+    )
+    sidecar = read_sidecar(folder / "class_labels.json")
+    assert {name: (target.type, target.classes) for name, target in sidecar.targets.items()} == {
+        "stage": ("multiclass", ("II", "I")),
+        "sick": ("binary", ("no", "yes")),
+        "kinds": ("multilabel", ("IPH", "IVH")),
+        "found": ("multilabel", ("EDH", "SDH")),
+    }
+    assert sidecar.cases["a"] == Case(
+        {"stage": "I", "sick": "yes", "kinds": ("IPH",), "found": ("EDH", "SDH")}, "a", attributes={"age": 33}
+    )
+    assert sidecar.cases["b"].labels == {"stage": "II", "sick": "no", "kinds": (), "found": ()}
+    assert sidecar.cases["c"] == Case({"stage": "I"}, "c")
+    report = read_json(folder / "conversion_report.json")
+    assert "c: 1 of the 2 columns of kinds are known; its label of kinds is unknown" in report["warnings"]
+    assert report["options"]["multilabel"] == {"kinds": ["IPH", "IVH"], "found": []}
+    assert report["options"]["channel_names"] == ["MR"]
+
+
+def test_raw_dataset_of_nnunet(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    source = tmp_path / "in"
+    for case, part in (("a", "Tr"), ("b", "Tr"), ("c", "Ts")):
+        save(source / f"images{part}" / f"{case}_0000.nii.gz")
+        save(source / f"images{part}" / f"{case}_0001.nii.gz")
+    for case in "ab":
+        save(source / "labelsTr" / f"{case}.nii.gz", values=2)
+    dataset = {
+        "channel_names": {"0": "T1", "1": "T2"},
+        "labels": {"background": 0, "whole": [1, 2], "core": 2},
+        "regions_class_order": [1, 2],
+        "numTraining": 2,
+        "file_ending": ".nii.gz",
+        "licence": "CC0",
+    }
+    write_json(source / "dataset.json", dataset)
+    write_json(tmp_path / "grades.json", {"a": "x", "b": "y", "c": "x"})
+    folder = run(source, table=tmp_path / "grades.json", channel_names=None)
+    assert [path.name for path in sorted(folder.glob("*T*/*"))] == [
+        "a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz", "b_0001.nii.gz", "c_0000.nii.gz", "c_0001.nii.gz",
+        "a.nii.gz", "b.nii.gz",
+    ]  # fmt: skip
+    written = read_json(folder / "dataset.json")
+    assert {key: written[key] for key in dataset} == dataset
+    cases = read_sidecar(folder / "class_labels.json").cases
+    assert cases == {"a": Case({"class": "x"}), "b": Case({"class": "y"}), "c": Case({"class": "x"}, split="test")}
+    assert read_json(folder / "conversion_report.json")["options"]["table"] == "grades.json"
+
+    (tmp_path / "t.csv").write_text("case,k,split\na,x,train\nb,y,train\nc,x,train\n")
+    with pytest.raises(InputErrors, match=r"\[split-differs\] .*c_0000.*lies in imagesTs, got 'train'"):
+        run(source, table=tmp_path / "t.csv", channel_names=None, overwrite=True)
+
+    again = tmp_path / "again"
+    again.mkdir()
+    settings, options = FolderSettings(), ConversionOptions(progress=False, num_workers=1)
+    twin = convert(folder, again, dataset_id=7, dataset_name="Own", settings=settings, options=options).folder
+    for name in ("class_labels.json", "dataset.json", "labelsTr/a.nii.gz", "imagesTs/c_0001.nii.gz"):
+        assert (twin / name).read_bytes() == (folder / name).read_bytes()  # what is converted converts to itself
+
+
+def test_options_on_columns_with_a_sidecar(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c\na,x\nb,y\nc,x\n")
+    sidecar = run(source) / "class_labels.json"
+    with pytest.raises(InputError, match=r"\[needless-option\] .*class_labels.json: .* got --class-columns, --binary"):
+        run(source, table=sidecar, class_columns=["c"], binary={"c": ("x", "y")}, overwrite=True)
+    (source / "class_labels.json").write_bytes(sidecar.read_bytes())
+    with pytest.raises(InputError, match=r"expected one .csv or .tsv file, found class_labels.json, classes.csv"):
+        run(source, overwrite=True)
+
+
+def test_cases_of_which_only_the_class_is_known(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c,split\na,x,\nb,y,\nc,x,test\nd,x,\n", cases="abcd")
+    for case in "bc":
+        (source / "labels" / f"{case}.nii.gz").unlink()
+    assert faults(source) == ["missing-mask", "missing-mask"]
+    folder = run(source, allow_label_only=True)
+    assert read_json(folder / "dataset.json")["labels"] == {"background": 0, "label_1": 1, "label_2": 2, "ignore": 3}
+    assert np.unique(nibabel.load(folder / "labelsTr" / "b.nii.gz").dataobj).tolist() == [3]
+    assert sorted(path.name for path in folder.glob("labels*/*")) == ["a.nii.gz", "b.nii.gz", "d.nii.gz"]
+    assert read_json(folder / "conversion_report.json")["counts"]["label_only"] == 1
+
+
+def test_masks_without_image_and_every_fault_at_once(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c\na,x\na,y\nb,y\nz,x\n")
+    (source / "labels" / "b.nii.gz").rename(source / "labels" / "other.nii.gz")
+    assert faults(source) == ["duplicate-case", "missing-image", "missing-row", "missing-mask", "missing-image"]
+
+
+def test_classes_from_masks(tmp_path: Path) -> None:
+    source = make(tmp_path, "", cases="abc")
+    (source / "classes.csv").unlink()
+    save(source / "labels" / "b.nii.gz", values=1)
+    save(source / "labels" / "c.nii.gz", values=0)
+    with pytest.raises(InputError, match=r"found none -> name the table .* by --table, or .* by --classes-from-masks"):
+        run(source)
+    folder = run(source, classes_from_masks="findings", label_names=["EDH", "IPH"])
+    sidecar = read_sidecar(folder / "class_labels.json")
+    target = sidecar.targets["findings"]
+    assert (target.type, target.classes) == ("multilabel", ("EDH", "IPH"))
+    assert target.present_if_label == {"EDH": (1,), "IPH": (2,)}
+    assert [case.labels["findings"] for case in sidecar.cases.values()] == [("EDH", "IPH"), ("EDH",), ()]
+    classes = read_json(folder / "conversion_report.json")["classes"]["training"]
+    assert classes == {"findings": {"EDH": 2, "IPH": 1, "unknown": 0}}
+
+
+def test_classes_from_masks_beside_those_of_a_table(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,patient\na,p\nb,q\nc,q\n")
+    for case, values in (("a", 0), ("b", 1), ("c", 1)):
+        save(source / "labels" / f"{case}.nii.gz", values)
+    folder = run(source, classes_from_masks="blood", label_names=["bleeding"])
+    sidecar = read_sidecar(folder / "class_labels.json")
+    assert (sidecar.targets["blood"].type, sidecar.targets["blood"].classes) == ("binary", ("no bleeding", "bleeding"))
+    assert sidecar.cases["a"] == Case({"blood": "no bleeding"}, "p")
+    assert sidecar.cases["c"] == Case({"blood": "bleeding"}, "q")
+    (source / "classes.csv").write_text("case,blood\na,x\nb,y\nc,x\n")
+    with pytest.raises(InputError, match=r"\[duplicate-target\] --classes-from-masks: expected a new name, blood is"):
+        run(source, classes_from_masks="blood", label_names=["bleeding"], overwrite=True)
+
+
+def test_ignored_voxels_leave_the_class_unknown(tmp_path: Path) -> None:
+    source = make(tmp_path, "", cases="ab")
+    (source / "classes.csv").unlink()
+    save(source / "labels" / "b.nii.gz", values=1)
+    labels = {"background": 0, "EDH": 1, "ignore": 2}
+    for kind in ("images", "labels"):
+        (source / kind).rename(source / f"{kind}Tr")
+    write_json(source / "dataset.json", {"labels": labels, "channel_names": {"0": "MR"}})
+    folder = run(source, classes_from_masks="found", channel_names=None)
+    cases = read_sidecar(folder / "class_labels.json").cases
+    assert [case.labels for case in cases.values()] == [{}, {"found": "EDH"}]
+    assert read_json(folder / "conversion_report.json")["warnings"] == [
+        "a: its mask holds the ignore label; its label of found is unknown"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("(", r"expected a regular expression, got '\('"),
+        ("[abc]", "expected one part in brackets, got 0"),
+        ("([ab])", r"expected '\(\[ab\]\)' in every case id, got c ->"),
+    ],
+)
+def test_group_patterns(tmp_path: Path, pattern: str, text: str) -> None:
+    source = make(tmp_path, "case,c,patient\na,x,\nb,y,\nc,x,\n")
+    with pytest.raises(InputError, match=rf"\[bad-pattern\] --group-pattern: {text}"):
+        run(source, group_pattern=pattern)
+    (source / "classes.csv").write_text("case,c,patient\na,x,p\nb,y,\nc,x,\n")
+    with pytest.raises(InputError, match=r"\[duplicate-group\] --group-pattern: .*got both"):
+        run(source, group_pattern="([abc])")
+
+
+def test_one_patient_and_one_image_on_both_sides(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c,patient,split\na,x,p,\nb,y,q,\nc,x,p,test\n")
+    image = nibabel.load(source / "images" / "a.nii.gz")
+    nibabel.save(image, source / "images" / "c.nii.gz")
+    warnings = read_json(run(source) / "conversion_report.json")["warnings"]
+    assert warnings[0].startswith("[group-in-two-splits] in: expected the group p in training or test, got a and c -> ")
+    assert warnings[1].startswith("[duplicate-image] a (training), c (test): expected every image once")
+
+
+@pytest.mark.parametrize("name", ["a b", "=cmd()", "-a", "<script>", "x" * 201], ids=lambda name: name[:8])
+def test_case_ids_that_are_no_file_names(tmp_path: Path, name: str) -> None:
+    source = make(tmp_path, f'case,c\n"{name}",x\nb,y\nc,x\n')
+    for kind in ("images", "labels"):
+        (source / kind / "a.nii.gz").rename(source / kind / f"{name}.nii.gz")
+    assert faults(source) == ["unsafe-case-id"]
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../../raw/evil", "/evil", "a\x1bb", "x" * 255])
+def test_case_ids_of_a_table_write_nothing(tmp_path: Path, name: str) -> None:
+    source = make(tmp_path, f'case,c\na,x\nb,y\nc,x\n"{name}",x\n')
+    assert faults(source) == ["missing-image"]
+    folder = run(source, allow_missing=True)
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == [folder.name]
+    assert sorted(read_sidecar(folder / "class_labels.json").cases) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("table", "sick"),
+    [
+        (b"\xef\xbb\xbfcase;sick\r\na; 1.0 \r\nb;0.0;\r\nc;\r\n", ["1", "0", None]),
+        (b"case\tsick\na\t1\nb\t0\nc\tNaN\n\n", ["1", "0", None]),
+    ],
+)
+def test_tables_as_people_save_them(tmp_path: Path, table: bytes, sick: list[str | None]) -> None:
+    source = make(tmp_path, "")
+    (source / "classes.csv").write_bytes(table)
+    sidecar = read_sidecar(run(source) / "class_labels.json")
+    assert sidecar.targets["sick"].type == "binary"
+    assert [case.labels.get("sick") for case in sidecar.cases.values()] == sick
+
+
+def test_class_out_of_range(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c\na,0\nb,1\nc,2\n")
+    with pytest.raises(InputErrors, match=r"\[unknown-class\] .*classes.csv: line 4: expected 0, 1 or nothing as c"):
+        run(source, class_order={"c": ["0", "1"]})
+
+
+def test_mixed_endings_become_one(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c\na,x\nb,y\nc,x\n")
+    (source / "images" / "b.nii.gz").unlink()
+    save(source / "images" / "b.nii")
+    folder = run(source)
+    assert sorted(path.name for path in (folder / "imagesTr").iterdir()) == [
+        "a_0000.nii.gz", "b_0000.nii.gz", "c_0000.nii.gz",
+    ]  # fmt: skip
+    image = nibabel.load(folder / "imagesTr" / "b_0000.nii.gz")
+    np.testing.assert_array_equal(image.dataobj, nibabel.load(source / "images" / "b.nii").dataobj)
+
+
+def test_windows_of_something_else_than_ct(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c\na,x\nb,y\nc,x\n")
+    options = ConversionOptions(progress=False, num_workers=1, channels=ChannelOptions(windows=("brain",)))
+    with pytest.raises(InputError, match=r"\[no-hounsfield\] --windows: expected a CT .*, got the channels MR"):
+        convert(
+            source,
+            tmp_path / "raw",
+            dataset_id=7,
+            dataset_name="Own",
+            settings=FolderSettings(channel_names=["MR"]),
+            options=options,
+        )
+    folder = convert(source, tmp_path / "raw", dataset_id=7, dataset_name="Own", options=options).folder
+    assert read_json(folder / "dataset.json")["channel_names"] == {"0": "rgb_to_0_1"}
+    assert nibabel.load(folder / "imagesTr" / "a_0000.nii.gz").get_data_dtype() == np.uint8
 
 
 @pytest.mark.skipif(not HIPPOCAMPUS.is_dir(), reason=f"the sample data are absent: {HIPPOCAMPUS}")

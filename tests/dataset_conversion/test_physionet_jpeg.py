@@ -48,7 +48,9 @@ def write_source(root: Path, slices: Mapping[int, Sequence[Sequence[str]]] = SLI
             (root / "Patients_CT" / f"{patient:03d}" / window).mkdir(parents=True)
         for number, found in enumerate(kinds, start=1):
             folder = root / "Patients_CT" / f"{patient:03d}"
-            Image.fromarray(np.full((SIZE, SIZE), 10 * number + 20, np.uint8)).save(folder / f"brain/{number}.jpg")
+            brain = np.full((SIZE, SIZE), 10 * number + 20, np.uint8)
+            brain[-8:, -8:] = patient  # no two patients have the same image
+            Image.fromarray(brain).save(folder / f"brain/{number}.jpg")
             Image.fromarray(np.full((SIZE, SIZE), 200 - 10 * number, np.uint8)).save(folder / f"bone/{number}.jpg")
             if found:
                 Image.fromarray(lesion()).save(folder / f"brain/{number}_HGE_Seg.jpg", quality=60)
