@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from nnunet_multitask.evaluation.segmentation import DEFINITIONS, DISTANCES, segmentation_metrics
+from nnunet_multitask.evaluation.segmentation import DEFINITIONS, DISTANCES, OVERLAPS, definitions, segmentation_metrics
 
 
 def boxes() -> tuple[np.ndarray, np.ndarray]:
@@ -28,6 +28,9 @@ def test_every_number_by_hand() -> None:
     assert result.hd95 == result.hd95_directed == 3.0
     # every voxel is on a border; a quarter of each mask has no counterpart
     assert result.assd == result.masd == 0.75
+    # border voxels within 2 mm of the other border: all but the quarter that is 3 mm away
+    assert result.nsd == 0.75
+    assert segmentation_metrics(*boxes(), spacing_mm=(5.0, 2.0, 3.0), nsd_tolerance_mm=3.0).nsd == 1.0
     assert result.volume_ml == pytest.approx(16 * 30 / 1000)
     assert result.volume_error_ml == result.relative_volume_difference == 0.0
 
@@ -78,18 +81,46 @@ def test_empty_masks_have_a_status_and_null_with_a_reason(
     document = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert all(document[name] is None and document["reasons"][name] == status for name in DISTANCES)
     assert set(document["reasons"]) == {name for name, value in document.items() if value is None}
-    assert (document["dsc"] is None) == (status == "both_empty")
+    for name in OVERLAPS:
+        assert (document[name] is None) == (status == "both_empty")
+
+
+def test_two_empty_masks_agree_perfectly_where_the_option_says_so() -> None:
+    empty, full = np.zeros((2, 3, 4), dtype=bool), np.ones((2, 3, 4), dtype=bool)
+    result = segmentation_metrics(empty, empty, spacing_mm=(1, 1, 1), both_empty="one")
+    assert result.status == "both_empty"
+    assert [getattr(result, name) for name in OVERLAPS] == [1.0, 1.0, 1.0]
+    assert [getattr(result, name) for name in DISTANCES] == [0.0] * 5
+    assert result.to_json()["reasons"] == dict.fromkeys(
+        ("sensitivity", "precision", "relative_volume_difference"), "both_empty"
+    )
+    missed = segmentation_metrics(full, empty, spacing_mm=(1, 1, 1), both_empty="one")
+    assert (missed.dsc, missed.nsd, missed.hd95) == (0.0, 0.0, math.inf)
 
 
 def test_every_number_has_a_definition() -> None:
     result = segmentation_metrics(*boxes(), spacing_mm=(1, 1, 1))
     assert set(result.to_json()) == {*DEFINITIONS, "status"}
+    assert "within 2 mm of" in DEFINITIONS["nsd"]
+    assert "within 1.5 mm of" in definitions(1.5)["nsd"]
+    assert definitions(1.5).keys() == DEFINITIONS.keys()
 
 
 @pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 0), (1, 1, -1), (1, 1, math.nan), (1, 1, math.inf), (1, 1, 60)])
 def test_spacing_that_cannot_be_is_refused(spacing: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected .*spacings .*got \(1, 1"):
         segmentation_metrics(*boxes(), spacing_mm=spacing)
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, math.nan, math.inf])
+def test_a_tolerance_that_cannot_be_is_refused(tolerance: float) -> None:
+    with pytest.raises(ValueError, match="expected a tolerance of 0 mm or more, got"):
+        segmentation_metrics(*boxes(), spacing_mm=(1, 1, 1), nsd_tolerance_mm=tolerance)
+
+
+def test_an_unknown_policy_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected both_empty to be one of undefined, one, got 'zero'"):
+        segmentation_metrics(*boxes(), spacing_mm=(1, 1, 1), both_empty="zero")  # type: ignore[arg-type]
 
 
 def test_spacing_is_keyword_only_and_in_array_order() -> None:

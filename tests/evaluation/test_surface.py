@@ -7,9 +7,8 @@ import pytest
 from medpy.metric import binary as medpy
 from scipy.ndimage import gaussian_filter
 
-from nnunet_multitask.evaluation import surface
 from nnunet_multitask.evaluation.segmentation import segmentation_metrics
-from nnunet_multitask.evaluation.surface import border, boundary_distances, union_box
+from nnunet_multitask.evaluation.surface import border, boundary_distances
 
 SPACINGS = [(1.0, 1.0, 1.0), (5.0, 0.45, 0.45), (2.5, 0.7, 0.7), (0.3, 0.3, 0.3), (3.1, 1.7, 0.9)]
 
@@ -42,25 +41,27 @@ def test_dsc_hd_hd95_assd_are_medpys_to_the_last_bit(block: int) -> None:
         assert ours.assd == medpy.assd(prediction, reference, spacing), seed
 
 
-@pytest.mark.parametrize("voxels_per_border_voxel", [0, 10**9], ids=["tree", "transform"])
-def test_both_ways_give_medpys_values(monkeypatch: pytest.MonkeyPatch, voxels_per_border_voxel: int) -> None:
-    monkeypatch.setattr(surface, "VOXELS_PER_BORDER_VOXEL", voxels_per_border_voxel)
-    for seed in range(60):
-        reference, prediction, spacing = random_pair(seed)
-        ours = boundary_distances(reference, prediction, spacing_mm=spacing)
-        assert ours.hd == medpy.hd(prediction, reference, spacing), seed
-        assert ours.hd95 == medpy.hd95(prediction, reference, spacing), seed
-
-
-def test_a_far_false_positive_in_a_wide_box_takes_the_tree_and_equals_medpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    reference = np.zeros((20, 90, 90), dtype=bool)
-    reference[4:8, 10:20, 10:20] = True
-    prediction = np.roll(reference, (1, 2), axis=(0, 1))
-    prediction[18:, 85:88, 85:88] = True
-    monkeypatch.setattr(surface, "_by_transform", lambda *_: pytest.fail("expected the tree"))
+def test_a_lesion_with_a_false_positive_far_away_equals_medpy() -> None:
+    rng = np.random.default_rng(0)
+    reference = np.zeros((14, 120, 110), dtype=bool)
+    base = gaussian_filter(rng.standard_normal((8, 40, 40)), (0.5, 3, 3))
+    reference[2:10, 20:60, 20:60] = base > np.quantile(base, 0.7)
+    prediction = np.roll(reference, (1, 4, 2), axis=(0, 1, 2))
+    prediction[12:, 112:116, 100:105] = True
     ours = boundary_distances(reference, prediction, spacing_mm=(5.0, 0.45, 0.45))
+    assert ours.hd == medpy.hd(prediction, reference, (5.0, 0.45, 0.45))
     assert ours.hd95 == medpy.hd95(prediction, reference, (5.0, 0.45, 0.45))
     assert ours.assd == medpy.assd(prediction, reference, (5.0, 0.45, 0.45))
+
+
+def test_the_random_masks_are_of_every_kind() -> None:
+    pairs = [random_pair(seed) for seed in range(400)]
+    assert {spacing for *_, spacing in pairs} == set(SPACINGS)
+    assert any(len(set(spacing)) > 1 for *_, spacing in pairs)
+    fortran = [reference.flags.f_contiguous and prediction.flags.f_contiguous for reference, prediction, _ in pairs]
+    assert sum(fortran) == 200
+    touching = [reference[0].all() or prediction[-1, -1, -1] for reference, prediction, _ in pairs]
+    assert sum(touching) >= 100
 
 
 def test_two_voxels_by_hand() -> None:
@@ -85,14 +86,53 @@ def test_border_is_the_shell_and_everything_on_the_arrays_edge() -> None:
     assert border(np.ones((1, 4, 4), dtype=bool)).sum() == 16
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_union_box(order: str) -> None:
-    first, second = np.zeros((4, 6, 8), dtype=bool, order=order), np.zeros((4, 6, 8), dtype=bool, order=order)
-    assert union_box(first, second) is None
-    first[1, 2, 3] = True
-    assert union_box(first, second) == (slice(1, 2), slice(2, 3), slice(3, 4))
-    second[3, 0, 7] = True
-    assert union_box(first, second) == (slice(1, 4), slice(0, 3), slice(3, 8))
+def test_nsd_by_hand() -> None:
+    reference, prediction = np.zeros((1, 1, 12), dtype=bool), np.zeros((1, 1, 12), dtype=bool)
+    reference[..., 0:4] = prediction[..., 2:8] = True  # every voxel is on the border
+    # to the reference: 0, 0, 1, 2, 3, 4 voxels; to the prediction: 2, 1, 0, 0
+    distances = boundary_distances(reference, prediction, spacing_mm=(1.0, 1.0, 0.5))
+    assert distances.nsd(0.0) == pytest.approx(4 / 10)
+    assert distances.nsd(0.5) == pytest.approx(6 / 10)
+    assert distances.nsd(0.99) == pytest.approx(6 / 10)
+    assert distances.nsd(1.0) == pytest.approx(8 / 10)
+    assert distances.nsd(2.0) == 1.0
+
+
+def test_a_tolerance_of_whole_voxels_counts_them_although_spacings_are_rounded() -> None:
+    reference, prediction = np.zeros((1, 1, 9), dtype=bool), np.zeros((1, 1, 9), dtype=bool)
+    reference[..., 0] = prediction[..., 3] = True
+    spacing = float(np.float32(0.7))  # as NIfTI stores it: 0.699999988
+    assert boundary_distances(reference, prediction, spacing_mm=(1, 1, 0.7)).nsd(3 * spacing) == 1.0
+    assert boundary_distances(reference, prediction, spacing_mm=(1, 1, spacing)).nsd(2.1) == 1.0
+    assert boundary_distances(reference, prediction, spacing_mm=(1, 1, 0.7)).nsd(2.09) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_nsd_is_the_share_of_medpys_distances_within_the_tolerance(seed: int) -> None:
+    reference, prediction, spacing = random_pair(seed)
+    pooled = np.concatenate(
+        [
+            getattr(medpy, "__surface_distances")(*pair, spacing, 1)
+            for pair in ((prediction, reference), (reference, prediction))
+        ]
+    )
+    ours = segmentation_metrics(reference, prediction, spacing_mm=spacing, nsd_tolerance_mm=1.3)
+    assert ours.nsd == np.count_nonzero(pooled <= 1.3) / len(pooled)
+
+
+def test_nsd_is_monais() -> None:
+    metrics = pytest.importorskip("monai.metrics")
+    torch = pytest.importorskip("torch")
+    for seed in range(6):
+        reference, prediction, spacing = random_pair(seed)
+        pair = [torch.from_numpy(np.ascontiguousarray(mask)[None, None]) for mask in (prediction, reference)]
+        theirs = metrics.compute_surface_dice(
+            *pair, class_thresholds=[1.3], include_background=True, spacing=spacing
+        ).item()
+        ours = segmentation_metrics(reference, prediction, spacing_mm=spacing, nsd_tolerance_mm=1.3)
+        assert ours.nsd == pytest.approx(theirs, rel=1e-6)
+        directed = metrics.compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing)
+        assert ours.hd95_directed == pytest.approx(directed.item(), rel=1e-5)
 
 
 def test_swapping_flipping_and_transposing_change_nothing() -> None:
