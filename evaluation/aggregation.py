@@ -9,36 +9,66 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
 
-from nnunet_multitask.evaluation.segmentation import DISTANCES, Status
+from nnunet_multitask.evaluation.detection import Detection, pooled
+from nnunet_multitask.evaluation.lesions import LesionDetection
+from nnunet_multitask.evaluation.segmentation import DISTANCES, OVERLAPS, BothEmpty, Status
+from nnunet_multitask.evaluation.slices import pooled_slices
+from nnunet_multitask.evaluation.volumes import volume_agreement
 
-EMPTY_POLICY = {
-    "name": "worst-value",
-    "text": "missed (only the reference has voxels) and false_positive (only the prediction has) count with DSC 0, "
-    "IoU 0 and every distance equal to the diagonal of the image in mm. both_empty counts as a true negative and is "
-    "left out of means; in a pair of models of which only one is both_empty, that one counts with DSC 1, distance 0.",
+_WORST_VALUE = (
+    "missed (only the reference has voxels) and false_positive (only the prediction has) count with DSC 0, IoU 0, "
+    "NSD 0 and every distance equal to the diagonal of the image in mm. both_empty counts as a true negative "
+)
+_EMPTY_POLICIES: dict[BothEmpty, dict[str, str]] = {
+    "undefined": {
+        "name": "worst-value",
+        "text": _WORST_VALUE + "and is left out of means; in a pair of models of which only one is both_empty, that "
+        "one counts with DSC 1, distance 0.",
+    },
+    "one": {
+        "name": "worst-value, both empty is one",
+        "text": _WORST_VALUE + "and counts in the penalised means with DSC 1, IoU 1, NSD 1 and distance 0.",
+    },
 }
-PENALISED_METRICS = ("dsc", "iou", *DISTANCES)
+EMPTY_POLICY = _EMPTY_POLICIES["undefined"]
+DEFINITIONS = {
+    "ok": "over the cases in which reference and prediction both have voxels; n says how many",
+    "penalised": "over these and the cases that the empty policy gives a value",
+    "defined": "over all cases in which the number is defined",
+    "detection": "of scans: true positives are ok, misses missed, false positives false_positive, true negatives "
+    "both_empty",
+    "volume_agreement": "volume of the prediction against that of the reference, in mL, over all cases but both_empty",
+    "abc2_agreement": "ABC/2 of the reference against its volume by voxels, in mL, over all cases with a reference",
+}
+PENALISED_METRICS = (*OVERLAPS, *DISTANCES)
 OTHER_METRICS = ("sensitivity", "precision", "volume_ml", "volume_error_ml", "relative_volume_difference")
 
 CaseScores = Mapping[str, Mapping[str, Mapping[str, Any]]]  # case id -> region -> metric -> value
+
+
+def empty_policy(both_empty: BothEmpty) -> dict[str, str]:
+    """Return name and text of the policy for empty masks."""
+    return dict(_EMPTY_POLICIES[both_empty])
 
 
 def summarise(cases: CaseScores, diagonals_mm: Mapping[str, float], region: str) -> dict[str, Any]:
     """Sum up one region over all cases.
 
     Args:
-        cases: scores as `SegmentationMetrics.to_json` gives them, by case id and region.
+        cases: scores by case id and region, as `SegmentationMetrics.to_json` gives them; those of lesions and slices
+            and the volume by ABC/2 are summed up where they stand beside.
         diagonals_mm: diagonal of the image by case id.
         region: which region.
 
     Returns:
         {"status": counts, metric: {"ok": statistics, "penalised": statistics}}; metrics that know no worst value
-        (volumes, sensitivity, precision) have "defined", over all cases in which they are defined, in its place.
+        (volumes, sensitivity, precision) have "defined", over all cases in which they are defined, in its place. Beside
+        the metrics: "detection" of scans, "volume_agreement", "lesions", "slices", "abc2_agreement".
     """
     scores = {case_id: regions[region] for case_id, regions in cases.items()}
     found = Counter(score["status"] for score in scores.values())
@@ -51,15 +81,13 @@ def summarise(cases: CaseScores, diagonals_mm: Mapping[str, float], region: str)
         else:
             defined = (score[metric] for score in scores.values() if score[metric] is not None)
             summary[metric] = {"ok": ok, "defined": statistics(defined)}
-    return summary
+    return {**summary, **_detections(list(scores.values())), **_agreements(list(scores.values()))}
 
 
 def penalised(score: Mapping[str, Any], metric: str, diagonal_mm: float) -> float | None:
     """Return a case's value of a metric in `PENALISED_METRICS` under the policy; None where it is left out."""
-    if score["status"] == "both_empty":
-        return None
-    if score["status"] == "ok":
-        return float(score[metric])
+    if score["status"] in ("ok", "both_empty"):
+        return None if score[metric] is None else float(score[metric])
     return diagonal_mm if metric in DISTANCES else 0.0
 
 
@@ -68,7 +96,7 @@ def penalised_pairs(
 ) -> dict[str, tuple[float, float]]:
     """Return (model, baseline) values of the same cases under the policy, by case id.
 
-    Cases that are both_empty for both models are left out; nothing else is.
+    Cases that are both_empty for both models are left out, unless the policy gives them a value; nothing else is.
     """
     perfect = 0.0 if metric in DISTANCES else 1.0
     pairs = {}
@@ -78,6 +106,34 @@ def penalised_pairs(
             first, second = (perfect if value is None else value for value in values)
             pairs[case_id] = (first, second)
     return pairs
+
+
+def _detections(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts over all cases: scans, and lesions and slices where every case has them."""
+    found = Counter(score["status"] for score in scores)
+    scans = Detection(found["ok"], found["missed"], found["false_positive"], found["both_empty"])
+    summary: dict[str, Any] = {"detection": scans.to_json()}
+    if scores and all("lesions" in score for score in scores):
+        lesions = pooled([score["lesions"] for score in scores], LesionDetection)
+        per_scan = lesions.false_positives / len(scores)
+        summary["lesions"] = {"n": len(scores), **lesions.to_json(), "false_positives_per_scan": per_scan}
+    if scores and all("slices" in score for score in scores):
+        summary["slices"] = pooled_slices([score["slices"] for score in scores])
+    return summary
+
+
+def _agreements(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Agreement of volumes: prediction with reference, and the reference by ABC/2 with its voxels."""
+    bleeding = [score for score in scores if score["status"] != "both_empty"]
+    summary = {"volume_agreement": _agreement(bleeding, "volume_ml")}
+    if all("reference_abc2_ml" in score for score in scores):
+        with_reference = [score for score in bleeding if score["status"] != "false_positive"]
+        summary["abc2_agreement"] = _agreement(with_reference, "reference_abc2_ml")
+    return summary
+
+
+def _agreement(scores: Sequence[Mapping[str, Any]], measured: str) -> dict[str, Any]:
+    return volume_agreement([score["reference_volume_ml"] for score in scores], [score[measured] for score in scores])
 
 
 def statistics(values: Iterable[float]) -> dict[str, Any]:

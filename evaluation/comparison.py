@@ -10,7 +10,7 @@ from typing import Any
 from nnunet_multitask.datasets import list_cases
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.evaluation import segmentation, statistics
+from nnunet_multitask.evaluation import statistics
 from nnunet_multitask.evaluation.aggregation import EMPTY_POLICY, penalised_pairs
 from nnunet_multitask.evaluation.classification import DEFINITIONS as CLASSIFICATION_DEFINITIONS
 from nnunet_multitask.evaluation.dataset_json import DATASET_JSON, read_dataset_json
@@ -86,7 +86,7 @@ def compare_folders(
         "software": base["software"],
         "command": command,
         "definitions": {
-            "segmentation": segmentation.DEFINITIONS,
+            "segmentation": base["definitions"]["segmentation"],
             "classification": CLASSIFICATION_DEFINITIONS,
             "tests": statistics.DEFINITIONS,
         },

@@ -5,39 +5,31 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from nnunet_multitask import __version__
 from nnunet_multitask.datasets import list_cases
 from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.evaluation import aggregation, diameters, lesions, segmentation, slices, volumes
 from nnunet_multitask.evaluation import classification as classification_metrics
-from nnunet_multitask.evaluation import segmentation
-from nnunet_multitask.evaluation.aggregation import EMPTY_POLICY, diagonal, summarise
+from nnunet_multitask.evaluation.aggregation import empty_policy, summarise
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME, Classification, read_classification
 from nnunet_multitask.evaluation.regions import Regions
-from nnunet_multitask.evaluation.segmentation import segmentation_metrics
-from nnunet_multitask.files import check_same_geometry, read_mask
+from nnunet_multitask.evaluation.scoring import CaseScore, CaseTask, ScoringOptions, score_case
+from nnunet_multitask.evaluation.slices import slice_questions
 from nnunet_multitask.labels import LabelSidecar
+from nnunet_multitask.targets import Label
 
 logger = logging.getLogger(__name__)
 
+Missing = Literal["missed", "stop"]
+
 EVALUATION_VERSION = 1
 OTHER_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".tif", ".tiff", ".png")
-
-
-@dataclass(frozen=True)
-class _Task:
-    case_id: str
-    reference: Path
-    prediction: Path | None
-    regions: Regions
-    tolerance_mm: float
 
 
 def evaluate_folders(
@@ -51,13 +43,16 @@ def evaluate_folders(
     num_workers: int = 1,
     progress: bool = False,
     tolerance_mm: float = 1e-3,
+    nsd_tolerance_mm: float = segmentation.DEFAULT_NSD_TOLERANCE_MM,
+    both_empty: segmentation.BothEmpty = "undefined",
+    lesion_rule: str = lesions.ANY_OVERLAP,
+    missing: Missing = "missed",
 ) -> dict[str, Any]:
     """Score every reference mask against the prediction of the same name.
 
     Args:
         reference_dir: masks CASE + file_ending; they say which cases are scored.
-        prediction_dir: predicted masks of the same names. A missing one counts as an empty mask, an extra one is
-            listed and not scored.
+        prediction_dir: predicted masks of the same names. An extra one is listed and not scored.
         labels: name to mask value, or values of a region, as in dataset.json. All together are scored as "foreground";
             voxels whose reference has the value of "ignore" are not scored.
         file_ending: ending of the masks.
@@ -66,46 +61,67 @@ def evaluate_folders(
         num_workers: processes; 1 works in this one.
         progress: show a progress bar on standard error.
         tolerance_mm: how far corresponding corners of two masks may lie apart.
+        nsd_tolerance_mm, both_empty: see `segmentation_metrics`.
+        lesion_rule: when a lesion counts as found: "any", "dsc>=T" or "iou>=T"; see `lesions`.
+        missing: what a missing prediction is: "missed", scored as an empty mask, or a reason to "stop".
 
     Returns:
         The document of evaluation.json (schemas/evaluation.json), ready for strict JSON.
 
     Raises:
         InputError, InputErrors: folders without cases, unreadable masks, unknown mask values, other geometry, bad
-            probabilities. All cases are looked at before.
+            probabilities, missing predictions where they stop. All cases are looked at before.
+        ValueError: an option is none of those named.
     """
     regions = Regions.from_labels(labels)
+    options = ScoringOptions(tolerance_mm, nsd_tolerance_mm, both_empty, lesion_rule)
     references = list_cases(reference_dir, file_ending)
     predictions = list_cases(prediction_dir, file_ending)
     _check_folders(Path(reference_dir), references, Path(prediction_dir), predictions, file_ending)
+    if missing == "stop":
+        _check_complete(references, predictions, Path(prediction_dir), file_ending)
     scored_classes = _classification(
         references, prediction_dir, sidecar, classification
     )  # refuses before the long part
 
-    tasks = [_Task(name, path, predictions.get(name), regions, tolerance_mm) for name, path in references.items()]
-    results = list(map_in_order(_score_case, tasks, num_workers=num_workers, description="scoring", progress=progress))
-    errors = [result for result in results if isinstance(result, InputError)]
+    questions = slice_questions(sidecar, regions)
+    tasks = [
+        CaseTask(name, path, predictions.get(name), regions, options, _slices(sidecar, name), questions)
+        for name, path in references.items()
+    ]
+    results = list(map_in_order(score_case, tasks, num_workers=num_workers, description="scoring", progress=progress))
+    errors = [error for result in results if isinstance(result, list) for error in result]
     if errors:
         raise InputErrors(errors)
 
-    geometry, cases = {}, {}
-    for task, result in zip(tasks, results, strict=True):
-        assert not isinstance(result, InputError)
-        geometry[task.case_id], cases[task.case_id] = result
+    scored = {
+        task.case_id: result for task, result in zip(tasks, results, strict=True) if isinstance(result, CaseScore)
+    }
+    geometry = {case_id: score.geometry for case_id, score in scored.items()}
+    cases = {case_id: score.regions for case_id, score in scored.items()}
+    warnings = [warning for score in scored.values() for warning in score.warnings]
+    for warning in warnings:
+        logger.warning("WARN %s", warning)
     diagonals = {case_id: entry["diagonal_mm"] for case_id, entry in geometry.items()}
     flow = _case_flow(references, predictions, Path(prediction_dir), file_ending)
     return {
         "version": EVALUATION_VERSION,
         "software": software_versions(),
         "definitions": {
-            "segmentation": segmentation.DEFINITIONS,
+            "segmentation": {**segmentation.definitions(nsd_tolerance_mm), **diameters.DEFINITIONS},
+            "lesions": lesions.DEFINITIONS,
+            "slices": slices.DEFINITIONS,
+            "volumes": volumes.DEFINITIONS,
+            "summary": aggregation.DEFINITIONS,
             "classification": classification_metrics.DEFINITIONS,
         },
-        "empty_policy": dict(EMPTY_POLICY),
+        "settings": {**asdict(options), "missing_predictions": missing},
+        "empty_policy": empty_policy(both_empty),
         "reference": str(reference_dir),
         "prediction": str(prediction_dir),
         "labels": {name: list(values) for name, values in regions.values.items()},
         "case_flow": flow,
+        "warnings": [str(warning) for warning in warnings],
         "geometry": geometry,
         "cases": cases,
         "summary": {name: summarise(cases, diagonals, name) for name in regions.values},
@@ -143,6 +159,29 @@ def _check_folders(
             f"expected masks such as {next(iter(references))}{file_ending}, found {', '.join(others) or 'nothing'}",
             "check path, names and file ending",
         )
+
+
+def _check_complete(
+    references: Mapping[str, Path], predictions: Mapping[str, Path], prediction_dir: Path, file_ending: str
+) -> None:
+    errors = [
+        InputError(
+            "missing-prediction",
+            prediction_dir / f"{name}{file_ending}",
+            f"expected a prediction of {path}, found none",
+            "predict it, or let missing predictions count as missed",
+        )
+        for name, path in references.items()
+        if name not in predictions
+    ]
+    if errors:
+        raise InputErrors(errors)
+
+
+def _slices(sidecar: LabelSidecar | None, case_id: str) -> Mapping[str, tuple[Label | None, ...]]:
+    if sidecar is None or case_id not in sidecar.cases:
+        return {}
+    return sidecar.cases[case_id].slices
 
 
 def _case_flow(
@@ -193,33 +232,3 @@ def _classification(
     if found is None:
         return {}
     return classification_metrics.score_cases(found, sidecar, list(references))
-
-
-def _score_case(task: _Task) -> tuple[dict[str, Any], dict[str, Any]] | InputError:
-    """Return geometry and scores by region of one case, or the fault that forbids to score it."""
-    try:
-        reference = read_mask(task.reference, task.regions.allowed_in_reference)
-        predicted: np.ndarray = np.zeros((1,) * reference.array.ndim, dtype=np.uint8)
-        if task.prediction is not None:
-            prediction = read_mask(task.prediction, task.regions.allowed_in_prediction)
-            check_same_geometry(reference, prediction, task.tolerance_mm)
-            predicted = prediction.array
-    except InputError as error:
-        return error
-    predicted = np.broadcast_to(predicted, reference.array.shape)
-    if task.regions.ignore is not None:
-        predicted = np.where(reference.array == task.regions.ignore, 0, predicted)
-    spacing_mm = reference.spacing_mm
-    scores = {
-        name: segmentation_metrics(
-            task.regions.mask(reference.array, name), task.regions.mask(predicted, name), spacing_mm=spacing_mm
-        ).to_json()
-        for name in task.regions.values
-    }
-    geometry = {
-        "shape": list(reference.array.shape),
-        "spacing_mm": list(spacing_mm),
-        "diagonal_mm": diagonal(reference.array.shape, spacing_mm),
-        "prediction": "found" if task.prediction is not None else "missing",
-    }
-    return geometry, scores

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="predicted classes (default: classification.json in --prediction, where --labels is given)",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON file to write")
+    parser.add_argument(
+        "--nsd-tolerance-mm",
+        type=_tolerance,
+        metavar="MM",
+        help="how far borders may lie apart and still count as equal in NSD (default: 2)",
+    )
+    parser.add_argument(
+        "--both-empty",
+        choices=("undefined", "one"),
+        default="undefined",
+        help="what two empty masks give: no number, left out of the means, or DSC 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lesion-rule",
+        type=_lesion_rule,
+        default="any",
+        metavar="RULE",
+        help="when a lesion counts as found: any (overlap), dsc>=T or iou>=T (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--missing-predictions",
+        choices=("missed", "stop"),
+        default="missed",
+        help="score a missing prediction as an empty mask, or refuse (default: %(default)s)",
+    )
     add_shared_arguments(parser)
 
 
@@ -54,6 +80,10 @@ def run(args: argparse.Namespace) -> int:
         num_workers=args.num_workers,
         progress=True,
         tolerance_mm=args.geometry_tolerance_mm,
+        both_empty=args.both_empty,
+        lesion_rule=args.lesion_rule,
+        missing=args.missing_predictions,
+        **({} if args.nsd_tolerance_mm is None else {"nsd_tolerance_mm": args.nsd_tolerance_mm}),
     )
     write_json(args.output, document)
     if args.json:
@@ -64,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         answer = {
             "output": str(args.output),
             "case_flow": document["case_flow"],
+            "settings": document["settings"],
             "summary": document["summary"],
             "classification": classes,
         }
@@ -77,19 +108,36 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(document: Mapping[str, Any]) -> str:
-    """Return the means of an evaluation as a table for the terminal."""
+    """Return the means of an evaluation as tables for the terminal."""
     width = max(len("region"), *(len(name) for name in document["summary"]))
-    lines = [
-        f"{'region':{width}}  {'DSC':>6}  {'HD95 mm':>8}  {'HD mm':>8}  {'n':>4}  missed  false positive  both empty"
-    ]
+    metrics = {"dsc": 3, "nsd": 3, "hd95": 2, "hd95_directed": 2, "hd": 2}
+    head = "     DSC     NSD   HD95 mm  directed     HD mm     n  missed  false positive  both empty"
+    masks = [f"{'region':{width}}{head}"]
+    lesions = [f"{'region':{width}}  lesions   found  missed  invented  sensitivity  precision      F1  invented/scan"]
     for name, summary in document["summary"].items():
-        dsc, hd95, hd = (summary[metric]["penalised"] for metric in ("dsc", "hd95", "hd"))
-        status = summary["status"]
-        lines.append(
-            f"{name:{width}}  {text_of(dsc['mean']):>6}  {text_of(hd95['mean'], 2):>8}  {text_of(hd['mean'], 2):>8}"
-            f"  {dsc['n']:>4}  {status['missed']:>6}  {status['false_positive']:>14}  {status['both_empty']:>10}"
+        means = {metric: text_of(summary[metric]["penalised"]["mean"], digits) for metric, digits in metrics.items()}
+        status, found = summary["status"], summary["lesions"]
+        masks.append(
+            f"{name:{width}}  {means['dsc']:>6}  {means['nsd']:>6}  {means['hd95']:>8}  {means['hd95_directed']:>8}"
+            f"  {means['hd']:>8}  {summary['dsc']['penalised']['n']:>4}  {status['missed']:>6}"
+            f"  {status['false_positive']:>14}  {status['both_empty']:>10}"
         )
-    lines.append("missed and false positive cases count with DSC 0 and the diagonal of the image")
+        lesions.append(
+            f"{name:{width}}  {found['reference_lesions']:>7}  {found['true_positives']:>6}  {found['misses']:>6}"
+            f"  {found['false_positives']:>8}  {text_of(found['sensitivity']):>11}  {text_of(found['precision']):>9}"
+            f"  {text_of(found['f1']):>6}  {text_of(found['false_positives_per_scan'], 2):>13}"
+        )
+    settings = document["settings"]
+    lines = [
+        *masks,
+        "missed and false positive cases count with DSC and NSD 0 and the diagonal of the image; "
+        f"NSD within {settings['nsd_tolerance_mm']:g} mm",
+        "",
+        *lesions,
+        f"a lesion is a 26-connected part; found by the rule: {settings['lesion_rule']}",
+    ]
+    if document["classification"]:
+        lines.append("")
     for target, score in document["classification"].items():
         lines.append(
             f"{target}: AUC {text_of(score['auc'])}  balanced accuracy {text_of(score['balanced_accuracy'])}  "
@@ -97,3 +145,19 @@ def describe(document: Mapping[str, Any]) -> str:
             f"{score['missing_labels']} without a label)"
         )
     return "\n".join(lines)
+
+
+def _tolerance(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text}")
+    return value
+
+
+def _lesion_rule(text: str) -> str:
+    from nnunet_multitask.evaluation.lesions import LesionRule
+
+    try:
+        return str(LesionRule.parse(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

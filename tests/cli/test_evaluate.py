@@ -55,7 +55,16 @@ def test_masks_alone(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_schema(document, "evaluation.json", "out.json")
     assert document["summary"]["bleeding"]["dsc"]["penalised"]["mean"] == 1.0
     out = capsys.readouterr().out
-    assert "foreground   1.000      0.00      0.00     2       0               0           0" in out
+    assert (
+        "region         DSC     NSD   HD95 mm  directed     HD mm     n  missed  false positive  both empty\n"
+        "bleeding     1.000   1.000      0.00      0.00      0.00     2       0               0           0\n"
+        "foreground   1.000   1.000      0.00      0.00      0.00     2       0               0           0\n"
+    ) in out
+    assert (
+        "region      lesions   found  missed  invented  sensitivity  precision      F1  invented/scan\n"
+        "bleeding          2       2       0         0        1.000      1.000   1.000           0.00\n"
+    ) in out
+    assert "NSD within 2 mm" in out
     assert f"written: {folders / 'out.json'}" in out
 
 
@@ -71,6 +80,58 @@ def test_masks_and_classes(folders: Path, capsys: pytest.CaptureFixture[str]) ->
     assert answer["output"] == str(folders / "out.json")
     assert answer["summary"]["foreground"]["status"]["ok"] == 2
     assert answer["classification"]["kind"]["auc"] == 1.0
+
+
+def test_options_change_what_is_scored_and_stand_in_the_document(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("labelsTs", "prediction"):
+        empty = nibabel.Nifti1Image(np.zeros((6, 6, 4), dtype=np.uint8), np.diag([1, 1, 5, 1]))
+        nibabel.save(empty, folders / folder / "a.nii.gz")
+    assert evaluate(folders) == 0
+    document = json.loads((folders / "out.json").read_text())
+    assert document["summary"]["foreground"]["dsc"]["penalised"]["n"] == 1
+    options = "--both-empty one --nsd-tolerance-mm 0.5 --lesion-rule iou>=0.5".split()
+    assert evaluate(folders, *options) == 0
+    document = json.loads((folders / "out.json").read_text())
+    check_schema(document, "evaluation.json", "out.json")
+    assert document["settings"] == {
+        "geometry_tolerance_mm": 0.001,
+        "nsd_tolerance_mm": 0.5,
+        "both_empty": "one",
+        "lesion_rule": "iou>=0.5",
+        "missing_predictions": "missed",
+    }
+    assert "within 0.5 mm" in document["definitions"]["segmentation"]["nsd"]
+    assert document["summary"]["foreground"]["dsc"]["penalised"]["n"] == 2
+    assert "found by the rule: iou>=0.5" in capsys.readouterr().out
+
+
+def test_a_missing_prediction_can_stop_the_evaluation(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders / "prediction" / "b.nii.gz").unlink()
+    assert evaluate(folders, "--missing-predictions", "stop") == 1
+    missing = folders / "prediction" / "b.nii.gz"
+    assert f"ERROR [missing-prediction] {missing}: expected a prediction of" in capsys.readouterr().err
+    assert not (folders / "out.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "fault"),
+    [
+        ("--num-workers", "0", "expected 1 or more, got 0"),
+        ("--nsd-tolerance-mm", "-1", "expected 0 or more, got -1"),
+        ("--nsd-tolerance-mm", "inf", "expected 0 or more, got inf"),
+        ("--lesion-rule", "iou>=2", "expected any, dsc>=T or iou>=T with T above 0 and at most 1, got 'iou>=2'"),
+        ("--both-empty", "zero", "invalid choice: 'zero'"),
+    ],
+)
+def test_wrong_usage_exits_with_2(
+    folders: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, fault: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        evaluate(folders, f"{option}={value}")
+    assert caught.value.code == 2
+    assert fault in capsys.readouterr().err
 
 
 def test_classes_without_labels_are_refused(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,13 +152,6 @@ def test_a_missing_sidecar_and_a_missing_dataset_json_are_refused(
     assert "ERROR [missing-dataset-json]" in err
     assert "Traceback" not in err
     assert evaluate(folders, "--dataset-json", str(folders / "elsewhere.json")) == 0
-
-
-def test_wrong_usage_exits_with_2(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        evaluate(folders, "--num-workers", "0")
-    assert caught.value.code == 2
-    assert "expected 1 or more, got 0" in capsys.readouterr().err
 
 
 def test_output_of_the_wrong_kind_is_refused_before_scoring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnunet_multitask.evaluation.aggregation import diagonal, penalised_pairs, statistics, summarise
+from nnunet_multitask.evaluation.aggregation import diagonal, empty_policy, penalised_pairs, statistics, summarise
+from nnunet_multitask.evaluation.lesions import lesion_detection
 from nnunet_multitask.evaluation.segmentation import segmentation_metrics
+from nnunet_multitask.evaluation.slices import slice_scores
 
 DIAGONALS = {"hit": 10.0, "missed": 20.0, "alarm": 30.0, "empty": 40.0}
 
@@ -44,6 +46,57 @@ def test_ok_and_penalised_means_by_hand() -> None:
     assert summary["sensitivity"]["defined"]["mean"] == pytest.approx(0.5)  # 1 and 0: the missed case counts
     assert summary["precision"]["defined"]["n"] == 2
     assert summary["volume_error_ml"]["defined"]["n"] == 4
+
+
+def test_scans_are_detected_or_not() -> None:
+    detection = summarise(scores(REFERENCE, PREDICTION), DIAGONALS, "foreground")["detection"]
+    assert {name: detection[name] for name in ("true_positives", "misses", "false_positives", "true_negatives")} == {
+        "true_positives": 1,
+        "misses": 1,
+        "false_positives": 1,
+        "true_negatives": 1,
+    }
+    assert (detection["sensitivity"], detection["specificity"]) == (0.5, 0.5)
+
+
+def test_volumes_are_compared_in_all_cases_but_empty_ones() -> None:
+    agreement = summarise(scores(REFERENCE, PREDICTION), DIAGONALS, "foreground")["volume_agreement"]
+    assert agreement["n"] == 3
+    assert agreement["bias"] == pytest.approx((2 - 2 + 4) / 3 / 1000)  # hit, missed, alarm
+
+
+def test_lesions_and_slices_are_summed_up_where_every_case_has_them() -> None:
+    cases = scores(REFERENCE, PREDICTION)
+    assert not {"lesions", "slices", "abc2_agreement"} & set(summarise(cases, DIAGONALS, "foreground"))
+    masks = {"hit": (1, 1), "missed": (1, 0), "alarm": (0, 1), "empty": (0, 0)}
+    for case_id, pair in masks.items():
+        reference, prediction = (np.full((1, 2, 2), value, dtype=bool) for value in pair)
+        cases[case_id]["foreground"] |= {
+            "lesions": lesion_detection(reference, prediction).to_json(),
+            "slices": slice_scores(reference, prediction, 1),
+            "reference_abc2_ml": 0.004,
+        }
+    summary = summarise(cases, DIAGONALS, "foreground")
+    assert summary["lesions"]["false_positives_per_scan"] == 0.25
+    assert (summary["lesions"]["n"], summary["lesions"]["sensitivity"], summary["lesions"]["f1"]) == (4, 0.5, 0.5)
+    assert (summary["slices"]["n"], summary["slices"]["dsc"]) == (4, 0.5)
+    assert summary["abc2_agreement"]["n"] == 2  # hit and missed have a reference
+    assert summary["abc2_agreement"]["bias"] == pytest.approx(0.004 - 0.0025)
+
+
+def test_both_empty_counts_as_one_where_the_policy_says_so() -> None:
+    cases = scores(REFERENCE, PREDICTION)
+    empty = segmentation_metrics(np.zeros((1, 8)), np.zeros((1, 8)), spacing_mm=(1, 1), both_empty="one").to_json()
+    cases["empty"] = {"foreground": empty}
+    summary = summarise(cases, DIAGONALS, "foreground")
+    assert summary["dsc"]["penalised"]["n"] == 4
+    assert summary["dsc"]["penalised"]["mean"] == pytest.approx((0.75 + 0 + 0 + 1) / 4)
+    assert summary["nsd"]["penalised"]["max"] == 1.0
+    assert summary["hd95"]["penalised"]["min"] == 0.0
+    assert summary["dsc"]["ok"]["n"] == 1
+    pairs = penalised_pairs(cases, cases, DIAGONALS, "foreground", "dsc")
+    assert pairs["empty"] == (1.0, 1.0)
+    assert empty_policy("one")["name"] != empty_policy("undefined")["name"]
 
 
 def test_pairs_keep_the_same_cases_for_both_models() -> None:

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 
 from nnunet_multitask.documents import check_schema
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.folders import evaluate_folders
-from nnunet_multitask.labels import read_sidecar
+from nnunet_multitask.labels import Case, LabelSidecar, read_sidecar
+from nnunet_multitask.targets import Target
 
 LABELS = {"background": 0, "IPH": 1, "IVH": 2}
 
@@ -34,10 +36,26 @@ def test_every_region_by_hand(cohort: Path) -> None:
     assert case["IVH"]["dsc"] == pytest.approx(4 / 5)
     assert case["foreground"]["hd"] == 2.0  # one voxel along x
     assert case["IPH"]["reference_volume_ml"] == pytest.approx(2 * 4 * 5 * 20 / 1000)
+    # 4 rows of 5 voxels of 2 mm: the outline's corners are the middles of the outer edges
+    assert case["IPH"]["reference_largest_diameter_mm"] == pytest.approx(np.hypot(10, 6))
+    assert case["IPH"]["nsd"] == 1.0  # nothing is more than one voxel of 2 mm away
+    assert case["IPH"]["lesions"]["true_positives"] == 1
+    assert case["IPH"]["slices"]["dsc"] == pytest.approx(4 / 5)
+    assert (case["IPH"]["slices"]["n"], case["IPH"]["slices"]["true_negatives"]) == (6, 4)
+    assert "sidecar" not in case["IPH"]["slices"]
     assert document["geometry"]["c1"]["spacing_mm"] == [5.0, 2.0, 2.0]
     assert document["geometry"]["c1"]["diagonal_mm"] == pytest.approx(np.hypot(np.hypot(30, 40), 48))
     assert document["summary"]["foreground"]["dsc"]["penalised"]["n"] == 3
     assert document["classification"] == {}
+    summary = document["summary"]["foreground"]
+    assert (summary["lesions"]["n"], summary["lesions"]["reference_lesions"], summary["lesions"]["f1"]) == (3, 6, 1.0)
+    assert summary["slices"]["n"] == 18
+    assert summary["volume_agreement"]["bias"] == 0.0
+    assert summary["abc2_agreement"]["n"] == 3
+    assert document["warnings"] == []
+    assert {"lesions", "slices", "volumes", "summary"} <= set(document["definitions"])
+    for name in ("nsd", "reference_abc2_ml", "reference_largest_diameter_mm"):
+        assert name in document["definitions"]["segmentation"]
 
 
 def test_several_processes_and_one_give_the_same(cohort: Path) -> None:
@@ -68,6 +86,111 @@ def test_a_missing_prediction_counts_as_missed_and_extra_ones_are_listed(
     assert document["summary"]["foreground"]["dsc"]["penalised"]["min"] == 0.0
     for code in ("missing-prediction", "extra-prediction", "other-ending"):
         assert f"WARN [{code}]" in caplog.text
+
+
+def test_missing_predictions_can_be_refused_all_at_once(cohort: Path) -> None:
+    for name in ("c1", "c3"):
+        (cohort / "baseline" / f"{name}.nii.gz").unlink()
+    with pytest.raises(InputErrors, match=r"\[missing-prediction\]") as caught:
+        evaluate(cohort, missing="stop")
+    assert [Path(error.where).name for error in caught.value.errors] == ["c1.nii.gz", "c3.nii.gz"]
+
+
+def test_a_missing_prediction_and_an_empty_one_score_the_same(cohort: Path, write_nifti: Callable[..., Path]) -> None:
+    (cohort / "baseline" / "c1.nii.gz").unlink()
+    missing = evaluate(cohort)
+    write_nifti(cohort / "baseline" / "c1.nii.gz", np.zeros((6, 20, 24), np.uint8))
+    empty = evaluate(cohort)
+    assert missing["cases"] == empty["cases"]
+    assert missing["summary"] == empty["summary"]
+    assert (missing["geometry"]["c1"]["prediction"], empty["geometry"]["c1"]["prediction"]) == ("missing", "found")
+
+
+def test_regions_with_the_same_voxels_score_the_same(cohort: Path) -> None:
+    labels = {"background": 0, "IPH": 1, "IVH": 2, "blood": [1, 2]}
+    case = evaluate_folders(cohort / "labels", cohort / "baseline", labels=labels)["cases"]["c1"]
+    assert case["blood"] == case["foreground"] != case["IPH"]
+
+
+def test_scores_do_not_depend_on_where_the_lesion_lies(cohort: Path, write_nifti: Callable[..., Path]) -> None:
+    """Everything is computed in the box of the masks: moving both changes nothing but the slices that are meant."""
+    before = evaluate(cohort)["cases"]["c1"]
+    for folder in ("labels", "baseline"):
+        path = cohort / folder / "c1.nii.gz"
+        mask = np.asarray(nibabel.load(path).dataobj).T
+        write_nifti(path, np.roll(mask, (-2, 4, 9), axis=(0, 1, 2)))
+    assert evaluate(cohort)["cases"]["c1"] == before
+
+
+def test_slices_are_held_against_the_sidecar(cohort: Path) -> None:
+    targets = {
+        "kinds": Target("kinds", "multilabel", ("IPH", "IVH"), present_if_label={"IPH": (1,)}),
+        "blood": Target("blood", "binary", ("no", "yes"), present_if_label={"yes": (1, 2)}),
+    }
+    # the masks have IPH in slices 2 and 3, IVH in slice 4
+    kinds = ((), ("IPH",), ("IPH",), None, ("IVH",), ())
+    blood = ("no", "no", "yes", "yes", "yes", "no")
+    cases = {"c1": Case(slices={"kinds": kinds, "blood": blood}), "c2": Case(slices={"blood": blood})}
+    document = evaluate(cohort, sidecar=LabelSidecar(targets, cases))
+    check_schema(document, "evaluation.json", "evaluation.json")
+    case = document["cases"]["c1"]
+    found = case["IPH"]["slices"]["sidecar"]["kinds"]["IPH"]
+    counts = [found[name] for name in ("true_positives", "misses", "false_positives", "true_negatives", "unlabelled")]
+    assert counts == [1, 1, 0, 3, 1]
+    assert case["IVH"]["slices"]["sidecar"]["kinds"]["IVH"]["f1"] == 1.0  # by its name
+    assert case["foreground"]["slices"]["sidecar"]["blood"]["yes"]["true_positives"] == 3
+    assert "sidecar" not in document["cases"]["c2"]["IPH"]["slices"]
+    pooled = document["summary"]["foreground"]["slices"]["sidecar"]["blood"]["yes"]
+    assert (pooled["true_positives"], pooled["true_negatives"]) == (6, 6)
+
+
+def test_slices_without_the_masks_depth_are_refused(cohort: Path) -> None:
+    target = Target("blood", "binary", ("no", "yes"), present_if_label={"yes": (1, 2)})
+    cases = {name: Case(slices={"blood": ("no",) * depth}) for name, depth in (("c1", 5), ("c2", 6), ("c3", 7))}
+    with pytest.raises(InputErrors) as caught:
+        evaluate(cohort, sidecar=LabelSidecar({"blood": target}, cases))
+    assert [error.code for error in caught.value.errors] == ["slice-count-differs"] * 2
+    assert "cases/c1/slices/blood: expected a label for each of the 6 axial slices of" in str(caught.value.errors[0])
+    assert "got 5" in str(caught.value.errors[0])
+
+
+def test_a_slice_with_ignored_voxels_is_still_called_positive(cohort: Path, write_nifti: Callable[..., Path]) -> None:
+    mask = np.zeros((6, 20, 24), np.uint8)
+    mask[2, 5, 5:9] = 1
+    for name in ("c1", "c2", "c3"):
+        write_nifti(cohort / "baseline" / f"{name}.nii.gz", mask)
+        write_nifti(cohort / "labels" / f"{name}.nii.gz", np.where(mask, 3, 0).astype(np.uint8))
+    target = Target("blood", "binary", ("no", "yes"), present_if_label={"yes": (1, 2)})
+    slices = {"blood": ("no", "no", "yes", "no", "no", "no")}
+    document = evaluate_folders(
+        cohort / "labels",
+        cohort / "baseline",
+        labels={**LABELS, "ignore": 3},
+        sidecar=LabelSidecar({"blood": target}, {"c1": Case(slices=slices)}),
+    )
+    scored = document["cases"]["c1"]["foreground"]
+    assert scored["status"] == "both_empty"
+    assert scored["slices"]["sidecar"]["blood"]["yes"]["f1"] == 1.0
+
+
+def test_repaired_voxels_and_doubtful_headers_stand_in_the_document(
+    cohort: Path, write_nifti: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = cohort / "baseline" / "c1.nii.gz"
+    mask = np.asarray(nibabel.load(path).dataobj).astype(np.float32)
+    mask[mask == 1] = 0.9999
+    image = nibabel.Nifti1Image(mask, nibabel.load(path).affine)
+    image.set_sform(image.affine, code=1)
+    image.set_qform(np.diag([-2.0, -2.0, 5.0, 1.0]), code=1)
+    nibabel.save(image, path)
+    with caplog.at_level(logging.WARNING):
+        document = evaluate(cohort)
+    check_schema(document, "evaluation.json", "evaluation.json")
+    assert document["geometry"]["c1"]["repaired_voxels"] == {"reference": 0, "prediction": 40}
+    assert "repaired_voxels" not in document["geometry"]["c2"]
+    (warning,) = document["warnings"]
+    assert str(path) in warning
+    assert warning in caplog.text
 
 
 def test_empty_masks_get_their_status(cohort: Path, write_nifti: Callable[..., Path]) -> None:

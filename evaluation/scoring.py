@@ -1,0 +1,177 @@
+"""Scoring one case: two masks are read, checked, cut to what they hold, and compared region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.evaluation.aggregation import diagonal
+from nnunet_multitask.evaluation.boxes import bounding_box, union_box
+from nnunet_multitask.evaluation.components import find_lesions
+from nnunet_multitask.evaluation.diameters import lesion_sizes
+from nnunet_multitask.evaluation.lesions import ANY_OVERLAP, LesionRule, match_lesions
+from nnunet_multitask.evaluation.regions import Regions
+from nnunet_multitask.evaluation.segmentation import DEFAULT_NSD_TOLERANCE_MM, BothEmpty, segmentation_metrics
+from nnunet_multitask.evaluation.slices import SliceQuestion, slice_detection, slice_scores
+from nnunet_multitask.files import Volume, check_same_geometry, read_mask
+from nnunet_multitask.targets import Label
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How masks are compared.
+
+    Args:
+        geometry_tolerance_mm: how far corresponding corners of two masks may lie apart.
+        nsd_tolerance_mm, both_empty: see `segmentation_metrics`.
+        lesion_rule: when a lesion counts as found; see `lesions`.
+
+    Raises:
+        ValueError: an unknown rule.
+    """
+
+    geometry_tolerance_mm: float = 1e-3
+    nsd_tolerance_mm: float = DEFAULT_NSD_TOLERANCE_MM
+    both_empty: BothEmpty = "undefined"
+    lesion_rule: str = ANY_OVERLAP
+
+    def __post_init__(self) -> None:
+        LesionRule.parse(self.lesion_rule)
+
+
+@dataclass(frozen=True)
+class CaseTask:
+    """One case to score.
+
+    Args:
+        case_id: for messages.
+        reference: the mask of the reference.
+        prediction: the predicted mask; None where there is none, which counts as an empty one.
+        regions: what is scored.
+        options: how.
+        slices: labels of the axial slices by target, from the sidecar.
+        questions: which of these labels are held against which regions.
+    """
+
+    case_id: str
+    reference: Path
+    prediction: Path | None
+    regions: Regions
+    options: ScoringOptions = field(default_factory=ScoringOptions)
+    slices: Mapping[str, Sequence[Label | None]] = field(default_factory=dict)
+    questions: Sequence[SliceQuestion] = ()
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """What `score_case` found: geometry of the case, scores by region, both as strict JSON, and warnings."""
+
+    geometry: dict[str, Any]
+    regions: dict[str, dict[str, Any]]
+    warnings: tuple[InputError, ...]
+
+
+def score_case(task: CaseTask) -> CaseScore | list[InputError]:
+    """Return the scores of one case, or every fault that forbids to score it."""
+    errors: list[InputError] = []
+    volumes: list[Volume] = []
+    for path, allowed in (
+        (task.reference, task.regions.allowed_in_reference),
+        (task.prediction, task.regions.allowed_in_prediction),
+    ):
+        if path is not None:
+            try:
+                volumes.append(read_mask(path, allowed))
+            except InputError as error:
+                errors.append(error)
+    if errors:
+        return errors
+    reference, prediction = volumes[0], volumes[1] if len(volumes) > 1 else None
+    try:
+        if prediction is not None:
+            check_same_geometry(reference, prediction, task.options.geometry_tolerance_mm)
+        _check_slices(task, reference)
+    except InputError as error:
+        return [error]
+    geometry = {
+        "shape": list(reference.array.shape),
+        "spacing_mm": list(reference.spacing_mm),
+        "diagonal_mm": diagonal(reference.array.shape, reference.spacing_mm),
+        "prediction": "missing" if prediction is None else "found",
+    }
+    repaired = {"reference": reference.repaired_voxels, "prediction": prediction.repaired_voxels if prediction else 0}
+    if any(repaired.values()):
+        geometry["repaired_voxels"] = repaired
+    warnings = tuple(warning for volume in volumes for warning in volume.warnings)
+    return CaseScore(geometry, _score_regions(task, reference, prediction), warnings)
+
+
+def _check_slices(task: CaseTask, reference: Volume) -> None:
+    for target in dict.fromkeys(question.target for question in task.questions):
+        labels, depth = task.slices.get(target), len(reference.array)
+        if labels is not None and len(labels) != depth:
+            raise InputError(
+                "slice-count-differs",
+                f"class labels: cases/{task.case_id}/slices/{target}",
+                f"expected a label for each of the {depth} axial slices of {reference.path}, got {len(labels)}",
+                "correct the sidecar, or leave the slices of this case out",
+            )
+
+
+def _score_regions(task: CaseTask, reference: Volume, prediction: Volume | None) -> dict[str, dict[str, Any]]:
+    shape = reference.array.shape
+    predicted = np.broadcast_to(np.uint8(0), shape) if prediction is None else prediction.array
+    # everything outside the box is background in both
+    held = bounding_box(reference.array) if prediction is None else union_box(reference.array, predicted)
+    box = held or (slice(0, 1),) * 3
+    true_labels, labels = reference.array[box], predicted[box]
+    scored_labels = labels if task.regions.ignore is None else np.where(true_labels == task.regions.ignore, 0, labels)
+    by_values: dict[tuple[int, ...], dict[str, Any]] = {}
+    scores = {}
+    for name, values in task.regions.values.items():
+        if values not in by_values:
+            masks = task.regions.mask(true_labels, name), task.regions.mask(scored_labels, name)
+            by_values[values] = _score_masks(*masks, shape, reference.spacing_mm, task.options)
+        scores[name] = by_values[values]
+        asked = [question for question in task.questions if question.region == name and question.target in task.slices]
+        if asked:
+            called = np.zeros(shape[0], dtype=bool)
+            called[box[0]] = task.regions.mask(labels, name).any(axis=(1, 2))
+            sidecar: dict[str, dict[str, Any]] = {}
+            for question in asked:
+                found = slice_detection(question, task.slices[question.target], called)
+                sidecar.setdefault(question.target, {})[question.positive] = found
+            scores[name] = {**scores[name], "slices": {**scores[name]["slices"], "sidecar": sidecar}}
+    return scores
+
+
+def _score_masks(
+    reference: NDArray[np.bool_],
+    prediction: NDArray[np.bool_],
+    shape: tuple[int, ...],
+    spacing_mm: tuple[float, float, float],
+    options: ScoringOptions,
+) -> dict[str, Any]:
+    """Every score of a region; the masks are parts of a scan of the named shape."""
+    score = segmentation_metrics(
+        reference,
+        prediction,
+        spacing_mm=spacing_mm,
+        nsd_tolerance_mm=options.nsd_tolerance_mm,
+        both_empty=options.both_empty,
+    )
+    lesions = find_lesions(reference)
+    diameter_mm, abc2_ml = lesion_sizes(lesions, spacing_mm)
+    return {
+        **score.to_json(),
+        "reference_largest_diameter_mm": diameter_mm,
+        "reference_abc2_ml": abc2_ml,
+        "lesions": match_lesions(lesions, find_lesions(prediction), LesionRule.parse(options.lesion_rule)).to_json(),
+        "slices": slice_scores(reference, prediction, shape[0]),
+    }
