@@ -112,7 +112,12 @@ def find_columns(
 def known_value(row: Row, column: str | None) -> str | None:
     """Return the value of a row, or None where it is unknown, the row is without it, or there is no such column."""
     value = row.values.get(column or "", "")
-    return None if value.lower() in _UNKNOWN else value
+    return None if is_unknown(value) else value
+
+
+def is_unknown(text: str) -> bool:
+    """Return whether a cell of that text says that the value is unknown."""
+    return text.lower() in _UNKNOWN
 
 
 def class_names(rows: Iterable[Row], column: str) -> tuple[str, ...]:

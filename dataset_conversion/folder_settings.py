@@ -93,8 +93,23 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         "--table",
         type=Path,
         metavar="FILE",
-        help="CSV, TSV, JSON or class_labels.json (default: the only .csv, .tsv or class_labels.json of --input)",
+        help="CSV, TSV, Excel, JSON or class_labels.json (default: the only .csv, .tsv or class_labels.json there)",
     )
+    add_column_arguments(table)
+    table.add_argument(
+        "--classes-from-masks",
+        metavar="NAME",
+        help="a target NAME whose classes are the labels that occur in the mask; no table is needed then",
+    )
+    table.add_argument(
+        "--group-pattern",
+        metavar="REGEX",
+        help="the patient in the case id, as the only part in brackets, for example '(P[0-9]+)_'",
+    )
+
+
+def add_column_arguments(table: argparse._ActionsContainer) -> None:
+    """Declare the options that say what the columns of a table mean."""
     table.add_argument("--case-column", metavar="NAME", help="column of case ids (default: found by its name)")
     table.add_argument(
         "--class-columns",
@@ -129,21 +144,11 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         help="make a target binary (done by itself for 0 and 1, no and yes, ...); may be given several times",
     )
     table.add_argument(
-        "--classes-from-masks",
-        metavar="NAME",
-        help="a target NAME whose classes are the labels that occur in the mask; no table is needed then",
-    )
-    table.add_argument(
         "--split-column",
         metavar="NAME",
         help="column of splits: train/training/tr, val/validation, test/testing/ts or empty; test becomes a test case",
     )
     table.add_argument("--group-column", metavar="NAME", help="column of patients")
-    table.add_argument(
-        "--group-pattern",
-        metavar="REGEX",
-        help="the patient in the case id, as the only part in brackets, for example '(P[0-9]+)_'",
-    )
     table.add_argument(
         "--attribute-columns",
         type=comma_list,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def read_classes(path: Path, columns: Columns, rows: Mapping[str, Row], declared
         InputErrors: every value that is no declared class, or neither 0 nor 1 in a column of a multilabel target.
     """
     _check_declared(columns, declared)
-    whole, warnings = _whole_numbers(columns, list(rows.values()))
+    whole, warnings = _whole_numbers(columns, list(rows.values()), {*declared.order, *declared.binary})
     rows = {case_id: _without_points(row, whole) for case_id, row in rows.items()}
     targets = {name: _single_target(name, rows, declared) for name in columns.classes}
     errors: list[InputError] = []
@@ -168,9 +168,13 @@ def _partly_known(name: str, parts: Sequence[str], rows: Mapping[str, Row]) -> l
     ]
 
 
-def _whole_numbers(columns: Columns, rows: Sequence[Row]) -> tuple[set[str], list[str]]:
-    """Return the columns of classes whose known values are all whole numbers with a decimal point, and warnings."""
-    names = [*columns.classes, *(part for parts in columns.multilabel.values() for part in parts)]
+def _whole_numbers(columns: Columns, rows: Sequence[Row], declared: Collection[str]) -> tuple[set[str], list[str]]:
+    """Return the columns of classes whose known values are all whole numbers with a decimal point, and warnings.
+
+    Declared targets are passed over: one may well have a class that is called 1.0.
+    """
+    names = [name for name in columns.classes if name not in declared]
+    names += [part for target, parts in columns.multilabel.items() if target not in declared for part in parts]
     whole = {name for name in names if _all_match(r"-?\d+\.0+", class_names(rows, name))}
     return whole, [
         f"the column {name} holds {', '.join(class_names(rows, name))}: read as whole numbers"

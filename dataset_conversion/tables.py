@@ -1,4 +1,4 @@
-"""Reading class tables as people save them: comma, semicolon or tab, with or without BOM, CRLF or LF; or JSON."""
+"""Reading class tables as people save them: comma, semicolon or tab, with or without BOM, CRLF or LF; JSON; Excel."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.csv_files import plain_cell
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.storage import read_bytes
@@ -41,16 +42,19 @@ class Row:
         return f"{self.unit} {self.number}"
 
 
-def read_table(path: str | Path) -> tuple[list[str], list[Row]]:
-    """Read a table with a header, or a JSON file.
+def read_table(path: str | Path, sheet: str | None = None) -> tuple[list[str], list[Row]]:
+    """Read a table with a header, a JSON file, or a sheet of an Excel workbook.
 
     Args:
         path: a UTF-8 text file; the separator is the one of ``,`` ``;`` and tab that the header holds most often. Or a
             file with the ending ``.json``: a list of objects, ``{case: {column: value}}``, or ``{case: class}``, which
-            has the columns ``case`` and ``class``. A value may be a list of classes, an empty one being ``none``.
+            has the columns ``case`` and ``class``. A value may be a list of classes, an empty one being ``none``. Or an
+            Excel workbook, ``.xlsx``.
+        sheet: of the workbook; None where only one has content.
 
     Returns:
-        The column names and the rows; blank lines are passed over. A table may have no row.
+        The column names and the rows; blank lines are passed over, and the apostrophe with which ``csv_files`` keeps
+        texts from being formulas is taken away. A table may have no row.
 
     Raises:
         InputError: the file is missing, is no UTF-8 text or no JSON of these forms, has no header or a column name
@@ -58,6 +62,12 @@ def read_table(path: str | Path) -> tuple[list[str], list[Row]]:
         InputErrors: rows with another number of values than the header, or values that are no text, number or list.
     """
     path = Path(path)
+    if path.name.lower().endswith((".xlsx", ".xlsm", ".xls")):
+        from nnunet_multitask.dataset_conversion.excel import read_workbook
+
+        return read_workbook(path, sheet)
+    if sheet is not None:
+        raise InputError("needless-option", path, f"expected an Excel workbook, with --sheet {sheet}", "leave it out")
     if path.name.lower().endswith(".json"):
         return _read_json_rows(path)
     try:
@@ -75,7 +85,7 @@ def read_table(path: str | Path) -> tuple[list[str], list[Row]]:
     except csv.Error as error:
         fault = f"expected lines of text, got: {error}"
         raise InputError("bad-table", f"{path}: line {reader.line_num}", fault, "export the table again") from error
-    columns = _without_blank_end([name.strip() for name in lines[0][1]]) if lines else []
+    columns = _without_blank_end([plain_cell(name.strip()) for name in lines[0][1]]) if lines else []
     if not any(columns) or len(set(columns)) < len(columns):
         fault = f"expected a header with each column once, got {columns}"
         raise InputError("bad-table", path, fault, "name every column in the first line")
@@ -86,7 +96,7 @@ def read_table(path: str | Path) -> tuple[list[str], list[Row]]:
             fault = f"expected {len(columns)} values, got {len(values)}"
             errors.append(InputError("bad-row", f"{path}: line {number}", fault, "correct the row"))
             continue
-        rows.append(Row(number, dict(zip(columns, (value.strip() for value in values), strict=True))))
+        rows.append(Row(number, dict(zip(columns, (plain_cell(value.strip()) for value in values), strict=True))))
     if errors:
         raise InputErrors(errors)
     return columns, rows

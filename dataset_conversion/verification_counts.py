@@ -43,14 +43,24 @@ def count_classes(
     }
     if sidecar is None:
         return counts
-    counts["classes"] = _class_counts(sidecar, by_part["training"])
+    counts["classes"] = count_labels(sidecar, by_part["training"])
     for part, case_ids in by_part.items():
-        counts["parts"][part]["classes"] = _class_counts(sidecar, case_ids)
+        counts["parts"][part]["classes"] = count_labels(sidecar, case_ids)
     present = [f.files.case_id for f in findings]
     for split in sorted({split for c in present if c in sidecar.cases and (split := sidecar.cases[c].split)}):
         members = [c for c in present if c in sidecar.cases and sidecar.cases[c].split == split]
-        counts["splits"][split] = {"cases": len(members), "classes": _class_counts(sidecar, members)}
+        counts["splits"][split] = {"cases": len(members), "classes": count_labels(sidecar, members)}
     counts["masks"] = _mask_counts(sidecar, findings, labels)
+    return counts
+
+
+def count_labels(sidecar: LabelSidecar, case_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return for each target the cases of each class, ``unknown`` ones, and for multilabel those of ``no class``."""
+    counts = class_counts(sidecar, case_ids)
+    for name, target in sidecar.targets.items():
+        if target.type == "multilabel":
+            labels = [sidecar.cases[c].labels.get(name) for c in case_ids if c in sidecar.cases]
+            counts[name][NO_CLASS] = labels.count(())
     return counts
 
 
@@ -89,15 +99,6 @@ _KIND_TITLES = {
     "unknown": "partly ignored",
     "no mask": "without mask",
 }
-
-
-def _class_counts(sidecar: LabelSidecar, case_ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    counts = class_counts(sidecar, case_ids)
-    for name, target in sidecar.targets.items():
-        if target.type == "multilabel":
-            labels = [sidecar.cases[c].labels.get(name) for c in case_ids if c in sidecar.cases]
-            counts[name][NO_CLASS] = labels.count(())
-    return counts
 
 
 def _mask_counts(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.csv_files import write_csv
 from nnunet_multitask.evaluation.aggregation import OTHER_METRICS, PENALISED_METRICS
-from nnunet_multitask.storage import atomic_file
 
 METRICS = (*PENALISED_METRICS, "reference_volume_ml", *OTHER_METRICS)
 
@@ -31,10 +30,7 @@ def write_case_table(comparison: Mapping[str, Any], path: str | Path) -> None:
     columns = ["case", "region", "model", "status", *METRICS]
     for name, classes in targets.items():
         columns += [f"{name}_reference", f"{name}_decision", *(f"{name}_p_{label}" for label in classes)]
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([_cell(name) for name in columns])
-        writer.writerows([_cell(value) for value in row] for row in _rows(comparison, targets))
+    write_csv(path, columns, _rows(comparison, targets))
 
 
 def _rows(comparison: Mapping[str, Any], targets: Mapping[str, list[str]]) -> Iterator[list[Any]]:
@@ -55,9 +51,3 @@ def _class_cells(found: Mapping[str, Any] | None, classes: list[str]) -> list[An
         value if isinstance(value, str) else ";".join(value) for value in (found["reference"], found["decision"])
     )
     return [reference, decision, *(found["probabilities"][name] for name in classes)]
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value

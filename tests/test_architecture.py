@@ -15,7 +15,7 @@ import pytest
 PACKAGE = "nnunet_multitask"
 ROOT = Path(__file__).resolve().parents[1]
 
-READING = {"storage", "documents", "datasets", "nifti", "files", "plausibility"}
+READING = {"storage", "documents", "csv_files", "datasets", "nifti", "files", "plausibility"}
 GROUND_FLOOR = READING | {"targets", "labels", "stratification", "splits", "environment", "engines"}
 UPPER_ROOMS = {"config", "networks", "losses", "inference", "training", "evaluation", "dataset_conversion"}
 
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "environment": set(),
     "storage": set(),
     "documents": READING,
+    "csv_files": {"storage"},
     "datasets": READING,
     "nifti": READING,
     "files": READING,

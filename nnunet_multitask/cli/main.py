@@ -15,6 +15,7 @@ from nnunet_multitask.errors import InputError, InputErrors
 SUBCOMMANDS = (
     "env",
     "convert",
+    "labels",
     "verify",
     "plan",
     "split",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from nnunet_multitask.csv_files import write_csv
 from nnunet_multitask.documents import check_schema, read_json, write_json
 from nnunet_multitask.files import read_mask
 from nnunet_multitask.labels import Target
-from nnunet_multitask.storage import atomic_file
 
 CLASSIFICATION_JSON = "classification.json"
 THRESHOLD = 0.5
@@ -158,22 +157,16 @@ def _write_csv(path: Path, document: Mapping[str, Any]) -> None:
     labels = sorted({value for case in document["cases"].values() for value in case["labels"]}, key=int)
     for value in labels:
         header += [f"label_{value}_volume_ml", f"label_{value}_components"]
-    with atomic_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*(_cell(name) for name in header), "seconds"])
-        for case_id, case in document["cases"].items():
-            row = [_cell(case_id)]
-            for name, target in document["targets"].items():
-                record = case["targets"][name]
-                decision = record["decision"]
-                row.append(_cell(decision if isinstance(decision, str) else ";".join(decision)))
-                row += [f"{record['probabilities'][class_name]:.6f}" for class_name in target["classes"]]
-            for value in labels:
-                measured = case["labels"].get(value, {"volume_ml": 0.0, "components": 0})
-                row += [f"{measured['volume_ml']:.4f}", str(measured["components"])]
-            writer.writerow([*row, f"{case['seconds']:.3f}"])
-
-
-def _cell(text: str) -> str:
-    """Keep a spreadsheet from taking a name for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    rows = []
+    for case_id, case in document["cases"].items():
+        row = [case_id]
+        for name, target in document["targets"].items():
+            record = case["targets"][name]
+            decision = record["decision"]
+            row.append(decision if isinstance(decision, str) else ";".join(decision))
+            row += [f"{record['probabilities'][class_name]:.6f}" for class_name in target["classes"]]
+        for value in labels:
+            measured = case["labels"].get(value, {"volume_ml": 0.0, "components": 0})
+            row += [f"{measured['volume_ml']:.4f}", str(measured["components"])]
+        rows.append([*row, f"{case['seconds']:.3f}"])
+    write_csv(path, [*header, "seconds"], rows)
