@@ -56,6 +56,11 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, dataset_name: str | N
         action="store_true",
         help="give a mask the geometry of its image where shapes agree and corners differ by less than half a voxel",
     )
+    add_channel_arguments(parser)
+
+
+def add_channel_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that make channels of a CT."""
     parser.add_argument(
         "--windows",
         type=comma_list,
@@ -69,6 +74,11 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, dataset_name: str | N
     )
 
 
+def channels_from(args: argparse.Namespace) -> ChannelOptions:
+    """Return what the options of ``add_channel_arguments`` say."""
+    return ChannelOptions(args.windows, args.skull_strip, args.mirror_channel)
+
+
 def options_from(args: argparse.Namespace) -> ConversionOptions:
     """Return what the options of ``add_dataset_arguments`` say."""
     return ConversionOptions(
@@ -78,7 +88,7 @@ def options_from(args: argparse.Namespace) -> ConversionOptions:
         num_workers=args.num_workers,
         tolerance_mm=args.geometry_tolerance_mm,
         repair_geometry=args.repair_geometry,
-        channels=ChannelOptions(args.windows, args.skull_strip, args.mirror_channel),
+        channels=channels_from(args),
     )
 
 

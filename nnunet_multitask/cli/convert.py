@@ -3,13 +3,14 @@
     nnunet-multitask convert hemseg200 --input DIR --dataset-id 200
     nnunet-multitask convert physionet-ct-ich --input DIR --dataset-id 75
     nnunet-multitask convert folder --input DIR --dataset-id 4 --dataset-name Hippocampus --channel-name MR
+    nnunet-multitask convert prediction-images --input DIR --output DIR --dataset 4
     nnunet-multitask convert dicom --input DIR --output DIR
     nnunet-multitask convert phantom --output DIR
 
 hemseg200, physionet-ct-ich and folder write $nnUNet_raw/DatasetNNN_NAME: imagesTr, labelsTr, imagesTs, labelsTs,
-dataset.json, class_labels.json and conversion_report.json, whole or not at all. dicom turns DICOM series into NIfTI
-files with a report. phantom makes a synthetic cohort in the source layout of HemSeg-200 or PhysioNet CT-ICH. Input
-files are copied, never changed.
+dataset.json, class_labels.json and conversion_report.json, whole or not at all. prediction-images makes the channels of
+such a dataset of other images. dicom turns DICOM series into NIfTI files with a report. phantom makes a synthetic
+cohort in the source layout of HemSeg-200 or PhysioNet CT-ICH. Input files are copied, never changed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ CONVERTERS = {
     "hemseg200": "HemSeg-200: head CT, IPH or IVH",
     "physionet-ct-ich": "PhysioNet CT-ICH: head CT, five kinds of hemorrhage and fracture, labelled by slice",
     "folder": "images/ and labels/ with a table of classes",
+    "prediction-images": "images of new patients with the channels of a converted dataset",
     "dicom": "DICOM series to NIfTI in Hounsfield units, without patient data",
     "phantom": "make a synthetic head-CT cohort in the source layout of HemSeg-200 or PhysioNet CT-ICH",
 }
