@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_multitask.dataset_conversion.voxel_digest import voxel_digest
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.files import Volume, check_same_geometry, read_image, read_mask
 from nnunet_multitask.plausibility import flip_warning, intensity_warning
@@ -129,7 +129,7 @@ def check_case(files: CaseFiles, expected: Expectations) -> CaseFindings:
         warnings += image.warnings
         odd = intensity_warning(image, name)
         warnings += [odd] if odd else []
-        digests.append(_voxel_digest(image.array))
+        digests.append(voxel_digest(image.array))
         file_digests.append(image.sha256)
         if first is None:
             first = image
@@ -199,11 +199,3 @@ def _voxels_by_slice(array: npt.NDArray[Any]) -> dict[int, tuple[int, ...]]:
         for value, count in zip(part.tolist(), counts.tolist(), strict=True):
             voxels[int(value)][z] = int(count)
     return {value: tuple(counts) for value, counts in voxels.items()}
-
-
-def _voxel_digest(array: npt.NDArray[Any]) -> str:
-    """Return a digest of the voxels (Z, Y, X) as single-precision numbers, whatever type stores them."""
-    digest = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
-    for part in array:
-        digest.update(np.ascontiguousarray(part, dtype="<f4").tobytes())
-    return digest.hexdigest()

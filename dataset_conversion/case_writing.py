@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnunet_multitask.dataset_conversion.channels import make_channels
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions, LoadedCase, Source, SourceCase
+from nnunet_multitask.dataset_conversion.voxel_digest import voxel_digest
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import (
     Volume,
@@ -42,7 +40,7 @@ class CaseOutcome:
         inputs: every file that was read, relative to the source, with its SHA-256; faulty files may be missing.
         foreground_voxels: of the mask, without the ignore label; None where the case has no mask.
         label_only: a training case without mask.
-        fingerprint: equal for images of equal voxels, however their files are packed.
+        voxel_digests: of the source's images, in the order of the channels.
     """
 
     case: Case
@@ -52,7 +50,7 @@ class CaseOutcome:
     inputs: Mapping[str, str] = field(default_factory=dict)
     foreground_voxels: int | None = None
     label_only: bool = False
-    fingerprint: str = ""
+    voxel_digests: tuple[str, ...] = ()
 
 
 def label_values(labels: Mapping[str, int | Sequence[int]]) -> set[int]:
@@ -116,7 +114,7 @@ def convert_case(case: SourceCase, *, source: Source, output: Path | None, optio
         inputs=inputs,
         foreground_voxels=None if mask is None else _foreground_voxels(mask, source),
         label_only=mask is None and not case.is_test,
-        fingerprint=" ".join(_fingerprint(image.array) for image in volumes),
+        voxel_digests=tuple(voxel_digest(image.array) for image in volumes),
     )
     if output is not None:
         if outcome.label_only:
@@ -202,15 +200,6 @@ def _warnings(case: SourceCase, images: Sequence[Volume], mask: Volume | None, s
 def _foreground_voxels(mask: Volume, source: Source) -> int:
     ignored = np.count_nonzero(mask.array == source.labels[IGNORE]) if IGNORE in source.labels else 0
     return int(np.count_nonzero(mask.array) - ignored)
-
-
-def _fingerprint(array: npt.NDArray[Any]) -> str:
-    """Return shape, type and two checksums of the voxels (64 bits): fast, and no proof against forgery."""
-    first, second = 0, 1
-    for part in array:
-        content = np.ascontiguousarray(part).data
-        first, second = zlib.crc32(content, first), zlib.adler32(content, second)
-    return f"{array.shape} {array.dtype.str} {first:08x}{second:08x}"
 
 
 def _everywhere(value: int, image: Volume) -> Volume:

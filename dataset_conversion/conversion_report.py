@@ -98,9 +98,9 @@ def _class_counts(source: Source, taken: Converted) -> dict[str, dict[str, int]]
 
 def _twin_warnings(taken: Converted) -> list[str]:
     """Name the cases whose images hold the same voxels."""
-    twins: dict[str, list[SourceCase]] = {}
+    twins: dict[tuple[str, ...], list[SourceCase]] = {}
     for case, outcome in taken:
-        twins.setdefault(outcome.fingerprint, []).append(case)
+        twins.setdefault(outcome.voxel_digests, []).append(case)
     warnings = []
     for cases in twins.values():
         if len(cases) > 1:
