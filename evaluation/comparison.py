@@ -12,7 +12,7 @@ from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation import statistics
 from nnunet_multitask.evaluation.aggregation import EMPTY_POLICY, penalised_pairs
-from nnunet_multitask.evaluation.classification import DEFINITIONS as CLASSIFICATION_DEFINITIONS
+from nnunet_multitask.evaluation.class_evaluation import DEFINITIONS as CLASS_DEFINITIONS
 from nnunet_multitask.evaluation.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_multitask.evaluation.folders import evaluate_folders
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME
@@ -87,7 +87,8 @@ def compare_folders(
         "command": command,
         "definitions": {
             "segmentation": base["definitions"]["segmentation"],
-            "classification": CLASSIFICATION_DEFINITIONS,
+            "classification": CLASS_DEFINITIONS["classification"],
+            "mask_classification": CLASS_DEFINITIONS["mask_classification"],
             "tests": statistics.DEFINITIONS,
         },
         "empty_policy": dict(EMPTY_POLICY),
@@ -109,6 +110,7 @@ def compare_folders(
                 "case_flow": evaluation["case_flow"],
                 "segmentation": {"summary": evaluation["summary"], "cases": evaluation["cases"]},
                 "classification": evaluation["classification"],
+                "mask_classification": evaluation["mask_classification"],
             }
             for name, evaluation in evaluations.items()
         },

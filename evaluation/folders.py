@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +15,16 @@ from nnunet_multitask.datasets import list_cases
 from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation import aggregation, diameters, lesions, segmentation, slices, volumes
-from nnunet_multitask.evaluation import classification as classification_metrics
 from nnunet_multitask.evaluation.aggregation import empty_policy, summarise
-from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME, Classification, read_classification
+from nnunet_multitask.evaluation.class_evaluation import DEFINITIONS as CLASS_DEFINITIONS
+from nnunet_multitask.evaluation.class_evaluation import (
+    ClassOptions,
+    read_maxima,
+    score_classes,
+    score_masks_as_classes,
+)
 from nnunet_multitask.evaluation.regions import Regions
+from nnunet_multitask.evaluation.scoring import DEFINITIONS as SCORING_DEFINITIONS
 from nnunet_multitask.evaluation.scoring import CaseScore, CaseTask, ScoringOptions, score_case
 from nnunet_multitask.evaluation.slices import slice_questions
 from nnunet_multitask.labels import LabelSidecar
@@ -47,6 +53,7 @@ def evaluate_folders(
     both_empty: segmentation.BothEmpty = "undefined",
     lesion_rule: str = lesions.ANY_OVERLAP,
     missing: Missing = "missed",
+    classes: ClassOptions | None = None,
 ) -> dict[str, Any]:
     """Score every reference mask against the prediction of the same name.
 
@@ -64,6 +71,7 @@ def evaluate_folders(
         nsd_tolerance_mm, both_empty: see `segmentation_metrics`.
         lesion_rule: when a lesion counts as found: "any", "dsc>=T" or "iou>=T"; see `lesions`.
         missing: what a missing prediction is: "missed", scored as an empty mask, or a reason to "stop".
+        classes: calibration, gate and more, beside `classification`.
 
     Returns:
         The document of evaluation.json (schemas/evaluation.json), ready for strict JSON.
@@ -80,9 +88,19 @@ def evaluate_folders(
     _check_folders(Path(reference_dir), references, Path(prediction_dir), predictions, file_ending)
     if missing == "stop":
         _check_complete(references, predictions, Path(prediction_dir), file_ending)
-    scored_classes = _classification(
-        references, prediction_dir, sidecar, classification
-    )  # refuses before the long part
+    class_options = classes or ClassOptions()
+    if classification is not None:
+        class_options = replace(class_options, classification=Path(classification))
+    # both refuse before the long part
+    found_classes = score_classes(Path(prediction_dir), sidecar, list(references), class_options)
+    maxima = None
+    if class_options.voxel_probabilities:
+        predicted_ids = [case_id for case_id in references if case_id in predictions]
+        maxima = read_maxima(
+            Path(prediction_dir), predicted_ids, labels, regions, num_workers=num_workers, progress=progress
+        )
+        # a missing prediction counts as an empty mask
+        maxima |= {case_id: dict.fromkeys(regions.values, 0.0) for case_id in references if case_id not in predictions}
 
     questions = slice_questions(sidecar, regions)
     tasks = [
@@ -108,12 +126,16 @@ def evaluate_folders(
         "version": EVALUATION_VERSION,
         "software": software_versions(),
         "definitions": {
-            "segmentation": {**segmentation.definitions(nsd_tolerance_mm), **diameters.DEFINITIONS},
+            "segmentation": {
+                **segmentation.definitions(nsd_tolerance_mm),
+                **diameters.DEFINITIONS,
+                **SCORING_DEFINITIONS,
+            },
             "lesions": lesions.DEFINITIONS,
             "slices": slices.DEFINITIONS,
             "volumes": volumes.DEFINITIONS,
             "summary": aggregation.DEFINITIONS,
-            "classification": classification_metrics.DEFINITIONS,
+            **CLASS_DEFINITIONS,
         },
         "settings": {**asdict(options), "missing_predictions": missing},
         "empty_policy": empty_policy(both_empty),
@@ -125,7 +147,8 @@ def evaluate_folders(
         "geometry": geometry,
         "cases": cases,
         "summary": {name: summarise(cases, diagonals, name) for name in regions.values},
-        "classification": scored_classes,
+        "classification": found_classes.scores,
+        **score_masks_as_classes(found_classes, sidecar, cases, regions, class_options, maxima),
     }
 
 
@@ -209,26 +232,3 @@ def _case_flow(
         "extra_predictions": extra,
         "other_endings": other,
     }
-
-
-def _classification(
-    references: Mapping[str, Path],
-    prediction_dir: str | Path,
-    sidecar: LabelSidecar | None,
-    path: str | Path | None,
-) -> dict[str, Any]:
-    if sidecar is None:
-        if path is not None:
-            raise InputError(
-                "missing-sidecar",
-                path,
-                "expected the class labels of the cases too, got probabilities only",
-                "name the sidecar with --labels class_labels.json",
-            )
-        return {}
-    found: Classification | None = None
-    if path is not None or (Path(prediction_dir) / CLASSIFICATION_NAME).is_file():
-        found = read_classification(path or Path(prediction_dir) / CLASSIFICATION_NAME)
-    if found is None:
-        return {}
-    return classification_metrics.score_cases(found, sidecar, list(references))

@@ -53,11 +53,7 @@ def gate_document(
     Raises:
         InputError: an unknown target, a multiclass target without a negative class, or one that it does not know.
     """
-    if target_name not in predicted.targets:
-        fault = f"expected one of the targets {', '.join(predicted.targets)}, got {target_name}"
-        raise InputError("bad-gate", predicted.path, fault, "name one of them")
-    target = predicted.targets[target_name]
-    negative = _negative(target, negative)
+    negative = check_gate(predicted, target_name, negative)
     decided = {
         case_id: predicted.cases[case_id][target_name]
         for case_id in cases
@@ -77,6 +73,14 @@ def gate_document(
         "without_decision": len(cases) - len(decided),
         "regions": {region: _region(cases, region, closed, positive) for region in regions},
     }
+
+
+def check_gate(predicted: Classification, target_name: str, negative: str | None = None) -> str | None:
+    """Return the class that clears the mask; arguments and errors as `gate_document`."""
+    if target_name not in predicted.targets:
+        fault = f"expected one of the targets {', '.join(predicted.targets)}, got {target_name}"
+        raise InputError("bad-gate", predicted.path, fault, "name one of them")
+    return _negative(predicted.targets[target_name], negative)
 
 
 def gate_effect(cases: CaseScores, region: str, closed: set[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from nnunet_multitask.evaluation.segmentation import DEFAULT_NSD_TOLERANCE_MM, B
 from nnunet_multitask.evaluation.slices import SliceQuestion, slice_detection, slice_scores
 from nnunet_multitask.files import Volume, check_same_geometry, read_mask
 from nnunet_multitask.targets import Label
+
+DEFINITIONS = {"largest_lesion_ml": "volume of the largest lesion (26-connected part) of the prediction, in mL"}
 
 
 @dataclass(frozen=True)
@@ -166,12 +169,13 @@ def _score_masks(
         nsd_tolerance_mm=options.nsd_tolerance_mm,
         both_empty=options.both_empty,
     )
-    lesions = find_lesions(reference)
+    lesions, predicted = find_lesions(reference), find_lesions(prediction)
     diameter_mm, abc2_ml = lesion_sizes(lesions, spacing_mm)
     return {
         **score.to_json(),
         "reference_largest_diameter_mm": diameter_mm,
         "reference_abc2_ml": abc2_ml,
-        "lesions": match_lesions(lesions, find_lesions(prediction), LesionRule.parse(options.lesion_rule)).to_json(),
+        "largest_lesion_ml": float(predicted.voxels.max(initial=0)) * math.prod(spacing_mm) / 1000,
+        "lesions": match_lesions(lesions, predicted, LesionRule.parse(options.lesion_rule)).to_json(),
         "slices": slice_scores(reference, prediction, shape[0]),
     }

@@ -9,6 +9,13 @@ with classes, too (classification.json is looked for in the prediction folder un
 
     nnunet-multitask evaluate --reference labelsTs --prediction predictions \\
         --labels class_labels.json --classification predictions/classification.json --output evaluation.json
+
+Beside the scores of the classes stand those of the class that the mask alone tells (mask_classification). With the
+calibration of the model, decisions are made at one of its operating points, and --gate tells what these would change
+if the masks of scans called negative were cleared:
+
+    nnunet-multitask evaluate --reference labelsTs --prediction predictions --labels class_labels.json \\
+        --calibration MODEL_FOLDER/calibration.json --operating-point youden --gate finding --output evaluation.json
 """
 
 from __future__ import annotations
@@ -20,6 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.cli._classes import add_class_arguments, class_options, describe_classes
 from nnunet_multitask.cli._scoring import add_shared_arguments, check_output, read_dataset_info, read_labels, text_of
 
 HELP = "score predicted masks and classes against references"
@@ -28,12 +36,6 @@ HELP = "score predicted masks and classes against references"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``evaluate``."""
     parser.add_argument("--prediction", type=Path, required=True, metavar="DIR", help="predicted masks")
-    parser.add_argument(
-        "--classification",
-        type=Path,
-        metavar="FILE",
-        help="predicted classes (default: classification.json in --prediction, where --labels is given)",
-    )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON file to write")
     parser.add_argument(
         "--nsd-tolerance-mm",
@@ -60,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="missed",
         help="score a missing prediction as an empty mask, or refuse (default: %(default)s)",
     )
+    add_class_arguments(parser)
     add_shared_arguments(parser)
 
 
@@ -76,19 +79,19 @@ def run(args: argparse.Namespace) -> int:
         labels=dataset.labels,
         file_ending=dataset.file_ending,
         sidecar=read_labels(args),
-        classification=args.classification,
         num_workers=args.num_workers,
         progress=True,
         tolerance_mm=args.geometry_tolerance_mm,
         both_empty=args.both_empty,
         lesion_rule=args.lesion_rule,
         missing=args.missing_predictions,
+        classes=class_options(args),
         **({} if args.nsd_tolerance_mm is None else {"nsd_tolerance_mm": args.nsd_tolerance_mm}),
     )
     write_json(args.output, document)
     if args.json:
         classes = {
-            target: {name: value for name, value in score.items() if name not in ("cases", "per_class")}
+            target: {name: value for name, value in score.items() if name not in ("cases", "per_class", "levels")}
             for target, score in document["classification"].items()
         }
         answer = {
@@ -97,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
             "settings": document["settings"],
             "summary": document["summary"],
             "classification": classes,
+            "gate": document["gate"],
         }
         print(json.dumps(answer, indent=2, allow_nan=False))
     else:
@@ -136,14 +140,9 @@ def describe(document: Mapping[str, Any]) -> str:
         *lesions,
         f"a lesion is a 26-connected part; found by the rule: {settings['lesion_rule']}",
     ]
-    if document["classification"]:
-        lines.append("")
-    for target, score in document["classification"].items():
-        lines.append(
-            f"{target}: AUC {text_of(score['auc'])}  balanced accuracy {text_of(score['balanced_accuracy'])}  "
-            f"F1 {text_of(score['f1'])}  ({score['averaging']}; n = {score['n']}, "
-            f"{score['missing_labels']} without a label)"
-        )
+    classes = list(describe_classes(document))
+    if classes:
+        lines += ["", *classes]
     return "\n".join(lines)
 
 

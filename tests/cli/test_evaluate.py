@@ -163,3 +163,30 @@ def test_output_of_the_wrong_kind_is_refused_before_scoring(tmp_path: Path, caps
     argv = ["compare", "--reference", nothing, "--baseline", "a", "--model", "b", "--output", str(tmp_path / "file")]
     assert main(argv) == 1
     assert "expected a folder to write, got a file" in capsys.readouterr().err
+
+
+def test_mask_gate_and_calibration_are_printed(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = {"type": "binary", "classes": ["none", "fresh"], "temperature": 1.0, "thresholds": {"youden": 0.8}}
+    calibration = {"version": 1, "fitted_on": {"cases": 20, "folds": []}, "targets": {"kind": entry}}
+    (folders / "calibration.json").write_text(json.dumps(calibration))
+    (folders / "splits_final.json").write_text(
+        json.dumps([{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}])
+    )
+    options = ("--labels", str(folders / "class_labels.json"), "--splits", str(folders / "splits_final.json"))
+    options += ("--calibration", str(folders / "calibration.json"), "--operating-point", "youden", "--gate", "kind")
+    assert evaluate(folders, *options) == 0
+    out = capsys.readouterr().out
+    assert f"calibrated by {folders / 'calibration.json'}; decisions: youden" in out
+    assert "kind: AUC 1.000  balanced accuracy 0.500  F1 0.000" in out  # 0.75 is below 0.8
+    assert "kind by the mask, volume: AUC 1.000" in out
+    assert "gate: masks of 2 of 2 scans cleared (kind: none)" in out
+    assert "  foreground: healthy scans with a mask 0 -> 0 of 0, missed 0 -> 2 of 2, false positive volume 0.00" in out
+    document = json.loads((folders / "out.json").read_text())
+    check_schema(document, "evaluation.json", "out.json")
+    assert document["mask_classification"]["kind"]["rules"]["volume"]["per_class"]["fresh"]["thresholds"]
+
+
+def test_splits_that_are_none_are_refused(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders / "splits_final.json").write_text("{}")
+    assert evaluate(folders, "--splits", str(folders / "splits_final.json")) == 1
+    assert "ERROR [bad-splits]" in capsys.readouterr().err
