@@ -35,14 +35,11 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
     Raises:
         InputError: no such file, a folder, not readable, or empty.
     """
-    remedy = "check the path"
     try:
         with path.open("rb") as file:
             content = file.read(limit)
-    except FileNotFoundError as error:
-        raise InputError("missing-file", path, "expected a file, found none", remedy) from error
     except OSError as error:
-        raise InputError("unreadable-file", path, f"expected a readable file, got: {error.strerror}", remedy) from error
+        raise _not_readable(path, error) from error
     if not content:
         raise InputError("empty-file", path, "expected content, got 0 bytes", "copy the file again")
     return content
@@ -60,20 +57,32 @@ def copy_file(source: str | Path, destination: str | Path, link: bool = False) -
         link: make a hard link instead: no space is taken, but who changes one file then changes both.
 
     Raises:
-        InputError: the source cannot be read, the destination exists, or a hard link cannot be made.
+        InputError: the source cannot be read, the destination exists or cannot be written, or a hard link cannot be
+            made.
     """
     source, destination = Path(source), Path(destination)
-    if link:
-        try:
-            os.link(source.resolve(), destination)
-        except OSError as error:
-            fault = f"expected to make a hard link at {destination}, got: {error.strerror}"
-            raise InputError("no-hard-link", source, fault, "copy: leave out --link") from error
-        return
-    read_bytes(source, limit=1)
-    with writing_errors(destination), source.open("rb") as content, destination.open("xb") as copy:
-        if not _reflink(content.fileno(), copy.fileno()):
-            shutil.copyfileobj(content, copy, _COPY_BYTES)
+    if os.path.lexists(destination):
+        fault = "expected no such file, found one"
+        raise InputError("already-exists", destination, fault, "remove it, or choose another name")
+    try:
+        content = source.open("rb")
+    except OSError as error:
+        raise _not_readable(source, error) from error
+    with content:
+        if link:
+            _hard_link(source, destination)
+            return
+        with writing_errors(destination), destination.open("xb") as copy:
+            if not _reflink(content.fileno(), copy.fileno()):
+                shutil.copyfileobj(content, copy, _COPY_BYTES)
+
+
+def _hard_link(source: Path, destination: Path) -> None:
+    try:
+        os.link(os.path.realpath(source), destination)  # of the file itself, not of a symbolic link to it
+    except OSError as error:
+        fault = f"expected to make a hard link at {destination}, got: {error.strerror}"
+        raise InputError("no-hard-link", source, fault, "copy: leave out --link") from error
 
 
 def _reflink(source: int, destination: int) -> bool:
@@ -180,3 +189,10 @@ def _remove_leftovers(path: Path) -> None:
 
 def _temporary_sibling(path: Path) -> Path:
     return path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")
+
+
+def _not_readable(path: Path, error: OSError) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        return InputError("missing-file", path, "expected a file, found none", "check the path")
+    fault = f"expected a readable file, got: {error.strerror}"
+    return InputError("unreadable-file", path, fault, "check the path")
