@@ -1,8 +1,9 @@
-"""Opening images and masks with every check that nnU-Net leaves out."""
+"""Opening and writing images and masks, with every check that nnU-Net leaves out."""
 
 from __future__ import annotations
 
-import hashlib
+import os
+import stat
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_multitask import itk_files, nifti
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.nifti import MAX_SPACING_MM, read_nifti, write_nifti
-from nnunet_multitask.storage import atomic_file, read_bytes
+from nnunet_multitask.geometry import check_affine, corners_mm, spacing_of
+from nnunet_multitask.storage import atomic_file
 
-_RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's axes run to left and posterior, NIfTI's to right and anterior
+ENDINGS = (*nifti.ENDINGS, *itk_files.ENDINGS)
 
 MASK_ROUNDING = 1e-3  # float masks this near to an integer are repaired
+TOLERANCE_MM = 1e-3  # between corresponding corners of one and the same grid
+
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Volume:
     Args:
         array: (Z, Y, X), the order in which nnU-Net's SimpleITKIO reads it.
         spacing_mm: distance of voxel centres along (z, y, x).
-        affine: (4, 4), voxel index (x, y, z) to RAS+ millimetres, as in NIfTI.
+        affine: (4, 4), voxel index (x, y, z) to RAS+ millimetres, as in NIfTI; the geometry that SimpleITK reads.
         path: where it was read.
         repaired_voxels: voxels of a float mask that were rounded to the integer beside them.
         sha256: of the bytes of the file at ``path``, hexadecimal; empty where the volume was never a file.
@@ -46,16 +51,16 @@ class Volume:
 
     def corners_mm(self) -> npt.NDArray[np.float64]:
         """Return the centres of the eight corner voxels in RAS+ millimetres, (8, 3)."""
-        size = np.array(self.array.shape[::-1])
-        corners = np.array(list(np.ndindex(2, 2, 2))) * (size - 1)
-        return corners @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return corners_mm(self.array.shape, self.affine)
 
 
 def read_image(path: str | Path) -> Volume:
     """Read a 3-D image and refuse what nnU-Net would misread.
 
-    NIfTI is read with nibabel's header classes from bytes that were read to the end of the gzip stream, whose checksum
-    is compared; other formats that nnU-Net reads go through SimpleITK.
+    Compressed files are read to their end, with checksum and size, before their voxels are used.
+
+    Args:
+        path: a file with one of ``ENDINGS``.
 
     Returns:
         The volume; integer types are kept, scaled images are float32 or float64.
@@ -71,10 +76,10 @@ def read_image(path: str | Path) -> Volume:
 def read_mask(path: str | Path, allowed_labels: Collection[int] | None = None) -> Volume:
     """Read a 3-D mask of integers.
 
-    Float values within 1e-3 of an integer are repaired and counted in ``repaired_voxels``.
+    Float values within 1e-3 of an integer are repaired and counted in ``repaired_voxels``; ``changed`` is set then.
 
     Args:
-        path: the file.
+        path: a file with one of ``ENDINGS``.
         allowed_labels: the values that may occur, background among them; None allows every value from 0 on.
 
     Returns:
@@ -84,51 +89,41 @@ def read_mask(path: str | Path, allowed_labels: Collection[int] | None = None) -
         InputError: as for ``read_image``; also values that are no integers, negative, or not allowed.
     """
     volume = _read_volume(Path(path))
-    repaired = 0
-    array = volume.array
-    if not np.issubdtype(array.dtype, np.integer):
+    if not np.issubdtype(volume.array.dtype, np.integer):
         _check_finite(volume)
-        rounded = np.rint(array)
-        distance = np.abs(array - rounded)
-        if distance.max() > MASK_ROUNDING:
-            index = np.unravel_index(int(distance.argmax()), array.shape)
-            raise InputError(
-                "non-integer-mask",
-                volume.path,
-                f"expected integers, got {float(array[index]):.6g} at (z, y, x) = {_index(index)}",
-                "export the mask without interpolation",
-            )
-        repaired = int(np.count_nonzero(distance))
-        array = rounded.astype(np.int32)
+        array, repaired = _rounded(volume)
+        volume = replace(volume, array=array, repaired_voxels=repaired, changed=repaired > 0)
     known = None if allowed_labels is None else set(allowed_labels)
     unknown = [
         f"{value} ({count} voxels)"
-        for value, count in count_values(array).items()
+        for value, count in count_values(volume.array).items()
         if value < 0 or (known is not None and value not in known)
     ]
     if unknown:
         expected = "values from 0 on" if known is None else f"the values {sorted(known)}"
-        fault = f"expected {expected}, got {', '.join(unknown[:10])}"
+        more = f" and {len(unknown) - _MAX_LISTED} more values" if len(unknown) > _MAX_LISTED else ""
+        fault = f"expected {expected}, got {', '.join(unknown[:_MAX_LISTED])}{more}"
         raise InputError("unknown-mask-value", volume.path, fault, "correct the mask or the labels of dataset.json")
-    return replace(volume, array=array, repaired_voxels=repaired, changed=array is not volume.array)
+    return volume
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:
     """Write a volume with its type and geometry; the file appears whole or not at all.
 
+    NIfTI gets qform and sform, both with code 1 (scanner), in millimetres, so that all readers agree. A compressed
+    file is at most a tenth larger than SimpleITK would write it.
+
     Args:
-        volume: array (Z, Y, X) of a type that the format knows.
-        path: ``.nii.gz`` and ``.nii`` get qform and sform, both with code 1; other endings are written by SimpleITK.
+        volume: array (Z, Y, X) of integers or floats; bool is written as uint8.
+        path: a file with one of ``ENDINGS``; missing folders are made.
 
     Raises:
-        InputError: an ending or a type of voxels that cannot be written.
+        InputError: an ending, or a type of voxels, that cannot be written.
     """
     path = Path(path)
+    write = nifti.write_nifti if _is_nifti(path) else itk_files.write_itk
     with atomic_file(path) as temporary:
-        if path.name.endswith((".nii.gz", ".nii")):
-            write_nifti(volume.array, volume.affine, temporary)
-        else:
-            _write_itk(volume, temporary)
+        write(volume.array, volume.affine, temporary)
 
 
 def count_values(array: npt.NDArray[Any]) -> dict[int, int]:
@@ -139,26 +134,23 @@ def count_values(array: npt.NDArray[Any]) -> dict[int, int]:
     if lowest < 0 or highest > np.iinfo(np.uint16).max:
         values, counts = np.unique(array, return_counts=True)
         return dict(zip(values.tolist(), counts.tolist(), strict=True))
-    # slice by slice: counting casts to eight bytes a voxel
-    histogram = sum(np.bincount(part.ravel(), minlength=highest + 1) for part in array)
-    return {value: int(count) for value, count in enumerate(np.asarray(histogram).tolist()) if count}
+    # slice by slice, since counting casts to eight bytes a voxel, and without the zeros, of which masks are full
+    found = [part[part != 0] for part in np.atleast_2d(array)]
+    histogram = sum(np.bincount(values, minlength=highest + 1) for values in found)
+    counts = np.asarray(histogram)
+    counts[0] = array.size - sum(values.size for values in found)
+    return {value: int(count) for value, count in enumerate(counts.tolist()) if count}
 
 
-def check_same_geometry(a: Volume, b: Volume, tolerance_mm: float = 1e-3) -> None:
+def check_same_geometry(a: Volume, b: Volume, tolerance_mm: float = TOLERANCE_MM) -> None:
     """Check that two volumes lie on the same voxels of the patient.
 
     Raises:
         InputError: other shape, or corresponding corners further apart than ``tolerance_mm``.
     """
-    if a.array.shape != b.array.shape:
-        raise InputError(
-            "shape-differs",
-            b.path,
-            f"expected the shape (z, y, x) {a.array.shape} of {a.path}, got {b.array.shape}",
-            "export image and mask on the same grid",
-        )
+    _check_same_shape(a, b)
     distance = float(np.linalg.norm(a.corners_mm() - b.corners_mm(), axis=1).max())
-    if distance > tolerance_mm:
+    if not distance <= tolerance_mm:
         raise InputError(
             "geometry-differs",
             b.path,
@@ -167,19 +159,41 @@ def check_same_geometry(a: Volume, b: Volume, tolerance_mm: float = 1e-3) -> Non
         )
 
 
-def repair_geometry(reference: Volume, volume: Volume) -> Volume:
-    """Return a volume with the affine of another one, where it can only be meant to be the same.
+def repair_geometry(reference: Volume, volume: Volume, tolerance_mm: float = TOLERANCE_MM) -> Volume:
+    """Give a volume the affine of another one where both can only be meant for the same voxels.
 
     Returns:
-        ``volume`` itself where the affines are equal; otherwise with the affine of ``reference`` and ``changed`` set.
+        ``volume`` itself where corresponding corners lie within ``tolerance_mm``; with the affine of ``reference`` and
+        ``changed`` set where they differ by less than half a voxel along each axis of ``reference``.
 
     Raises:
-        InputError: the shapes differ, or corresponding corners lie half a voxel or more apart.
+        InputError: other shape, or half a voxel or more.
     """
-    if np.array_equal(reference.affine, volume.affine) and reference.array.shape == volume.array.shape:
+    _check_same_shape(reference, volume)
+    difference = volume.corners_mm() - reference.corners_mm()  # (8, 3)
+    distance = np.linalg.norm(difference, axis=1).max()
+    if distance <= tolerance_mm:
         return volume
-    check_same_geometry(reference, volume, tolerance_mm=0.5 * min(reference.spacing_mm))
+    voxels = float(np.abs(difference @ np.linalg.inv(reference.affine[:3, :3]).T).max())
+    if not voxels < 0.5:
+        raise InputError(
+            "geometry-differs",
+            volume.path,
+            f"expected the geometry of {reference.path} within half a voxel, got corners {voxels:.4g} voxels "
+            f"({distance:.4g} mm) apart",
+            "correct spacing, origin and direction of one of them",
+        )
     return replace(volume, affine=reference.affine, spacing_mm=reference.spacing_mm, changed=True)
+
+
+def _check_same_shape(a: Volume, b: Volume) -> None:
+    if a.array.shape != b.array.shape:
+        raise InputError(
+            "shape-differs",
+            b.path,
+            f"expected the shape (z, y, x) {a.array.shape} of {a.path}, got {b.array.shape}",
+            "export image and mask on the same grid",
+        )
 
 
 def _check_finite(volume: Volume) -> None:
@@ -197,70 +211,57 @@ def _check_finite(volume: Volume) -> None:
         )
 
 
+def _rounded(volume: Volume) -> tuple[npt.NDArray[np.int32], int]:
+    """Return the mask in integers and how many voxels were none; slice by slice, to save memory."""
+    array = np.empty(volume.array.shape, np.int32)
+    repaired = 0
+    for z, part in enumerate(volume.array):
+        whole = np.rint(part)
+        distance = np.abs(part - whole)
+        wrong = (distance > MASK_ROUNDING) | (np.abs(whole) > np.iinfo(np.int32).max)
+        if wrong.any():
+            y, x = _index(np.unravel_index(int(wrong.argmax()), wrong.shape))
+            raise InputError(
+                "non-integer-mask",
+                volume.path,
+                f"expected integers, got {float(part[y, x]):.6g} at (z, y, x) = {(z, y, x)}",
+                "export the mask without interpolation",
+            )
+        repaired += int(np.count_nonzero(distance))
+        array[z] = whole
+    return array, repaired
+
+
 def _index(index: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(int(i) for i in index)
 
 
 def _read_volume(path: Path) -> Volume:
-    if path.name.endswith((".nii.gz", ".nii")):
-        nifti = read_nifti(path)
-        volume = _volume(nifti.array, nifti.affine, path)
-        return replace(volume, sha256=nifti.sha256, warnings=nifti.warnings)
-    return _read_itk(path)
+    is_nifti = _is_nifti(path)
+    _check_is_no_device(path)
+    if is_nifti:
+        content = nifti.read_nifti(path)
+        array, affine, sha256, warnings = content.array, content.affine, content.sha256, content.warnings
+    else:
+        array, affine, sha256 = itk_files.read_itk(path)
+        warnings = ()
+    check_affine(affine, path)
+    x, y, z = (float(value) for value in spacing_of(affine))
+    return Volume(array, (z, y, x), affine, path, sha256=sha256, warnings=warnings)
 
 
-def _read_itk(path: Path) -> Volume:
-    import SimpleITK as sitk
+def _is_nifti(path: Path) -> bool:
+    if not path.name.endswith(ENDINGS):
+        fault = f"expected one of {', '.join(ENDINGS)}, got {path.name}"
+        raise InputError("unknown-ending", path, fault, "convert it to .nii.gz")
+    return path.name.endswith(nifti.ENDINGS)
 
-    digest = hashlib.sha256(read_bytes(path)).hexdigest()
+
+def _check_is_no_device(path: Path) -> None:
+    """Refuse what can be opened but has no end, such as a named pipe."""
     try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(
-            "unreadable-image", path, f"expected an image, got: {reason}", "export the file again"
-        ) from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        shape = f"{image.GetDimension()} dimensions, {image.GetNumberOfComponentsPerPixel()} components"
-        raise InputError("not-3d", path, f"expected a 3-D image of one component, got {shape}", "one file a channel")
-    lps = np.eye(4)
-    lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    lps[:3, 3] = image.GetOrigin()
-    return replace(_volume(sitk.GetArrayFromImage(image), _RAS_LPS @ lps, path), sha256=digest)
-
-
-def _write_itk(volume: Volume, path: Path) -> None:
-    import SimpleITK as sitk
-
-    lps = _RAS_LPS @ volume.affine
-    try:
-        image = sitk.GetImageFromArray(volume.array)
-        image.SetSpacing(volume.spacing_mm[::-1])
-        image.SetOrigin(lps[:3, 3])
-        image.SetDirection((lps[:3, :3] / volume.spacing_mm[::-1]).ravel())
-        sitk.WriteImage(image, str(path), True)
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(
-            "unwritable-image",
-            path,
-            f"expected an ending and a type that can be written, got: {reason}",
-            "write .nii.gz",
-        ) from error
-
-
-def _volume(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], path: Path) -> Volume:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(affine).all() and (spacing > 0).all() and (spacing <= MAX_SPACING_MM).all()):
-        fault = f"expected (x, y, z) spacing in 0 to {MAX_SPACING_MM:g} mm, got {spacing.tolist()}"
-        raise InputError("bad-spacing", path, fault, "correct the header")
-    directions = affine[:3, :3] / spacing
-    if np.abs(directions.T @ directions - np.eye(3)).max() > 1e-4:
-        raise InputError(
-            "sheared-affine",
-            path,
-            "expected axes at right angles, got a sheared affine",
-            "resample to an orthogonal grid",
-        )
-    x, y, z = (float(value) for value in spacing)
-    return Volume(array, (z, y, x), affine, path)
+        mode = os.stat(path).st_mode
+    except OSError:
+        return  # reading says what is wrong
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError("unreadable-file", path, "expected a file, got a pipe or device", "check the path")

@@ -15,7 +15,10 @@ import pytest
 PACKAGE = "nnunet_multitask"
 ROOT = Path(__file__).resolve().parents[1]
 
-READING = {"storage", "documents", "csv_files", "datasets", "nifti", "files", "plausibility"}
+READING = {
+    "storage", "documents", "csv_files", "datasets",
+    "compression", "geometry", "nifti", "nifti_geometry", "itk_files", "files", "plausibility",
+}  # fmt: skip
 GROUND_FLOOR = READING | {"targets", "labels", "stratification", "splits", "environment", "engines"}
 UPPER_ROOMS = {"config", "networks", "losses", "inference", "training", "evaluation", "dataset_conversion"}
 
@@ -28,7 +31,11 @@ MAY_IMPORT = {
     "documents": READING,
     "csv_files": {"storage"},
     "datasets": READING,
+    "compression": READING,
+    "geometry": READING,
     "nifti": READING,
+    "nifti_geometry": READING,
+    "itk_files": READING,
     "files": READING,
     "plausibility": READING,
     "targets": READING,
