@@ -62,9 +62,9 @@ def flip_warning(image: Volume, mask: Volume) -> InputError | None:
     than 10 such voxels, and an image not if it holds no air (MR, 8-bit pictures, skull-stripped CT). Old bleedings,
     as dark as brain, give no warning on either side.
 
-    On 100 scans of the phantom it warned for none as they are and for all 100 with flipped masks, with 15 HU of noise
-    added as without; on the 80 MR volumes of the hippocampus sample, as they are or flipped, for none. Phantom scans
-    are no patients: no patient's scan with a flipped mask was at hand.
+    It warned for none of 179 phantom scans with bleedings of five kinds as they are and for all of them with flipped
+    masks, with 15 HU of noise added as without; on the 80 MR volumes of the hippocampus sample, as they are or flipped,
+    for none. Phantom scans are no patients: no patient's scan with a flipped mask was at hand.
 
     Args:
         image: (Z, Y, X) in Hounsfield units.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from nifti_files import LPS, oblique
 
-from nnunet_multitask.dataset_conversion.phantom import plan_split
+from nnunet_multitask.dataset_conversion.phantom_hemseg200 import plan_split
 from nnunet_multitask.files import Volume, read_image, read_mask
 from nnunet_multitask.plausibility import flip_warning, intensity_warning
 

@@ -365,7 +365,7 @@ def test_every_damaged_scan_is_named(source: Path) -> None:
     save(source / "ct_scans" / "054.nii", np.zeros((4, 7, 6)), downwards)
     save(source / "masks" / "080.nii", blood(SLICES[80])[:3])
     found = faults(source)
-    assert [error.code for error in found] == ["truncated-nifti", "unknown-mask-value", "slice-order", "shape-differs"]
+    assert [error.code for error in found] == ["truncated-file", "unknown-mask-value", "slice-order", "shape-differs"]
     assert found[1].fault == "expected the values 0 and 255, got 254 (8 voxels)"
     assert "from the skull base upwards" in found[2].fault
 
