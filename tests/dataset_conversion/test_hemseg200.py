@@ -176,8 +176,8 @@ def test_empty_mask_and_image_without_hounsfield_units_give_warnings(source: Pat
     assert report(run(source))["warnings"] == [
         "[mask-against-class] train/label/00000000a1.nii.gz: expected foreground, since its class says so, got an "
         "empty mask -> look at the case; correct mask or class",
-        "[no-hounsfield] train/image/00000000a2.nii.gz: expected Hounsfield units, got uint8 voxels of 1 to 1, an 8-bit "
-        "picture -> convert the original CT, or give the channel another name, by which nnU-Net normalises it",
+        "[no-hounsfield] train/image/00000000a2.nii.gz: expected Hounsfield units, got uint8 voxels of 1 to 1, an "
+        "8-bit picture -> convert the original CT, or give the channel another name, by which nnU-Net normalises it",
     ]
 
 
