@@ -42,20 +42,20 @@ def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
     return path
 
 
-def make_dataset(folder: Path) -> Path:
+def make_dataset(folder: Path, ending: str = ".nii.gz") -> Path:
     """Write ``Dataset001_Tiny`` into a folder: four training and two test cases, every patient once."""
     dataset = folder / "Dataset001_Tiny"
     cases = {}
     for seed, (case, label) in enumerate((TRAINING | TEST).items()):
         part = "Tr" if case in TRAINING else "Ts"
-        save(dataset / f"images{part}" / f"{case}_0000.nii.gz", scan(seed))
-        save(dataset / f"labels{part}" / f"{case}.nii.gz", lesion_mask())
+        save(dataset / f"images{part}" / f"{case}_0000{ending}", scan(seed))
+        save(dataset / f"labels{part}" / f"{case}{ending}", lesion_mask())
         cases[case] = {"labels": {"subtype": label}, "group": f"P{seed}"}
     document = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "blood": 1},
         "numTraining": len(TRAINING),
-        "file_ending": ".nii.gz",
+        "file_ending": ending,
         "overwrite_image_reader_writer": "SimpleITKIO",
     }
     write_json(dataset / "dataset.json", document)
