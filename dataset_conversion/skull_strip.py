@@ -13,7 +13,8 @@ Method, with all lengths in millimetres, so that thick slices and oblique volume
 5. Where a piece of skull is missing, the brain lies behind bone in fewer directions: tissue up to 20 mm from the core
    that has bone in three directions and hangs together with the core by more than those 10 mm joins it.
 6. The core grows back by the 5 mm. Holes are filled: air, fat, calcifications and metal inside of the skull belong to
-   it. At the rim the full resolution decides.
+   it. The rim then moves by up to 1.5 mm into the edge of the bone, at full resolution: what lies beside bone, blood
+   below the skull above all, has a part of its brightness.
 
 The spinal canal stays as far as it is scanned, since nothing closes the foramen magnum. Over a missing piece of skull
 the skin stays. The method needs a CT in Hounsfield units that shows bone around the brain.
@@ -21,6 +22,7 @@ the skin stays. The method needs a CT in Hounsfield units that shows bone around
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any
 
@@ -37,6 +39,8 @@ SOFT_TISSUE_HU = -30.0  # below fluid with its noise, above fat
 OPENING_MM = 5.0  # half the width of the widest opening that still separates
 BULGE_MM = 20.0  # how far the inside may reach out of a skull that is open
 WORKING_MM = 1.0
+RIM_MM = 1.5  # how far into the edge of the bone the rim may lie
+RIM_HU = 400.0  # below halfway from tissue to the inner table, so that thin bone is not crossed
 
 Mask = npt.NDArray[np.bool_]  # (Z, Y, X)
 
@@ -60,7 +64,7 @@ def find_intracranial(image: Volume) -> Mask:
     box = _box_around(bone, spacing)  # the couch and the air are most of many volumes
     found = np.zeros(bone.shape, bool)
     found[box] = _find_inside(coarse[box], bone[box], spacing, image)
-    return _refine(found, image.array, factors)
+    return _refine(found, image, factors, spacing)
 
 
 def _find_inside(coarse: npt.NDArray[np.float32], bone: Mask, spacing_mm: tuple[float, ...], image: Volume) -> Mask:
@@ -158,18 +162,23 @@ def _fill(mask: Mask, vertical: int) -> Mask:
     return np.moveaxis(np.stack([ndimage.binary_fill_holes(part) for part in filled]), 0, vertical)
 
 
-def _refine(mask: Mask, array: npt.NDArray[Any], factors: tuple[int, ...]) -> Mask:
-    """Return a coarse mask at full resolution; one coarse voxel to either side of its rim the image decides."""
-    touching = np.zeros((3, 3, 3), bool)
-    touching[1, 1, 1] = True
-    for axis, factor in enumerate(factors):
-        if factor > 1:
-            touching |= np.moveaxis(np.array([[[0, 0, 0], [0, 1, 0], [0, 0, 0]]] * 3, bool), 0, axis)
-    if touching.sum() == 1:
-        return mask
-    inner = _repeat(ndimage.binary_erosion(mask, touching, border_value=1), factors, array.shape)
-    outer = _repeat(ndimage.binary_dilation(mask, touching), factors, array.shape)
-    return inner | (outer & (array > SOFT_TISSUE_HU) & (array <= BONE_HU))
+def _refine(mask: Mask, image: Volume, factors: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Mask:
+    """Return a mask of working resolution at that of the image, with the rim where the image has it.
+
+    Fluid, brain or blood beside bone has a part of the bone's brightness: the rim lies halfway up to bone, not where
+    bone begins.
+    """
+    inner, outer = mask, mask
+    for axis, mm in enumerate(spacing_mm):
+        line = np.zeros((3, 3, 3), bool)
+        line[1, 1, 1] = True
+        line = ndimage.binary_dilation(line, np.moveaxis(np.ones((3, 1, 1), bool), 0, axis))
+        if factors[axis] > 1:
+            inner = ndimage.binary_erosion(inner, line, border_value=1)
+        if mm <= 2 * RIM_MM:
+            outer = ndimage.binary_dilation(outer, line, iterations=math.ceil(RIM_MM / mm))
+    inner, outer = (_repeat(part, factors, image.array.shape) for part in (inner, outer))
+    return inner | (outer & (image.array > SOFT_TISSUE_HU) & (image.array <= RIM_HU))
 
 
 def _repeat(mask: Mask, factors: tuple[int, ...], shape: tuple[int, ...]) -> Mask:
