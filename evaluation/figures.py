@@ -149,7 +149,7 @@ def reliability_plot(panels: Mapping[str, Mapping[str, Mapping[str, Sequence[flo
                 axes.scatter(curve["probability"], curve["share"], s=sizes, color=colour, alpha=0.6, linewidths=0)
                 gap = np.average(np.abs(np.subtract(curve["probability"], curve["share"])), weights=curve["n"])
                 texts.append(f"{title}, {name}: mean distance from the diagonal {gap:.3f}")
-            axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title=title)
+            axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal", title=title)
             axes.set_xlabel("predicted probability")
             axes.set_ylabel("share of cases with the class")
             axes.legend(loc="upper left", frameon=True, framealpha=0.95, edgecolor="#e3e8ed")

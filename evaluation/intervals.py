@@ -15,7 +15,7 @@ RESAMPLES = 2000
 SEED = 20250101  # fixed: the same data give the same interval
 MIN_UNITS = 10  # 92,378 different resamples; 5 units have 126, and their bootstrap is no distribution
 MAX_UNDEFINED = 0.05  # share of resamples in which a metric may be undefined and is left out
-VALUES_AT_ONCE = 4_000_000  # drawn weights held in memory
+VALUES_AT_ONCE = 1_000_000  # drawn weights held in memory
 
 # by metric, (B,) values of B resamples; NaN where a resample does not define the metric
 Statistics = Mapping[str, NDArray[np.float64]]

@@ -69,6 +69,18 @@ def test_a_labelled_case_without_prediction_is_refused_by_name() -> None:
         score_cases(predicted({"a": 0.9}), sidecar({"a": "IVH", "b": "IPH"}), ["a", "b"])
 
 
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_no_labelled_case_gives_nulls(kind: Any) -> None:
+    target = Target(name="subtype", type=kind, classes=("IPH", "IVH"))
+    decision = () if kind == "multilabel" else "IPH"
+    found = {"a": {"subtype": Prediction({"IPH": 0.7, "IVH": 0.3}, decision)}}
+    model = Classification(Path("classification.json"), {}, {"subtype": target}, found)
+    score = score_cases(model, LabelSidecar({"subtype": target}, {"a": Case()}), ["a"])["subtype"]
+    assert (score["n"], score["auc"], score["reasons"]["auc"], score["missing_labels"]) == (0, None, "no_cases", 1)
+    assert score["per_class"]["IVH"]["intervals"]["recall"]["reason"] == "no_cases"
+    json.dumps(score, allow_nan=False)
+
+
 def test_no_common_target_is_refused() -> None:
     other = LabelSidecar({"side": Target(name="side", type="binary", classes=("left", "right"))}, {})
     with pytest.raises(InputError, match=r"\[no-common-target\].*expected one of the targets side, got subtype"):
