@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def binary_intervals(
         By metric {"low", "high", "method", "confidence"}, null with a "reason". Scores at a fixed level have the keys
         "sensitivity_at_specificity/0.9" and the like; their threshold is chosen anew in every resample.
     """
-    found = _bootstrapped(binary_statistics(truth, decided, score), units, resamples)
+    found = _bootstrapped(partial(binary_statistics, truth, decided, score), units, resamples)
     if _independent(units):
         found |= {**_proportions(truth, decided), "auc": delong_interval(truth, score)}
     return {name: interval.to_json() for name, interval in found.items()}
@@ -63,7 +64,7 @@ def decision_intervals(
     truth: NDArray[np.bool_], decided: NDArray[np.bool_], units: NDArray[np.integer], *, resamples: int = RESAMPLES
 ) -> dict[str, dict[str, Any]]:
     """Return the intervals of the scores that need no probability; as `binary_intervals`."""
-    found = _bootstrapped(decision_statistics(truth, decided), units, resamples)
+    found = _bootstrapped(partial(decision_statistics, truth, decided), units, resamples)
     if _independent(units):
         found |= _proportions(truth, decided)
     return {name: interval.to_json() for name, interval in found.items()}
@@ -87,7 +88,7 @@ def multiclass_intervals(
     """
     if probabilities.shape[1] == 2:
         return binary_intervals(truth == 1, decided == 1, probabilities[:, 1], units, resamples=resamples)
-    found = _bootstrapped(multiclass_statistics(truth, decided, probabilities), units, resamples)
+    found = _bootstrapped(partial(multiclass_statistics, truth, decided, probabilities), units, resamples)
     if _independent(units):
         found["accuracy"] = wilson_interval(int(np.count_nonzero(truth == decided)), len(truth))
     return {name: interval.to_json() for name, interval in found.items()}
@@ -109,7 +110,7 @@ def multilabel_intervals(
         units: (N,).
         resamples: of the bootstrap.
     """
-    found = _bootstrapped(multilabel_statistics(truth, decided, probabilities), units, resamples)
+    found = _bootstrapped(partial(multilabel_statistics, truth, decided, probabilities), units, resamples)
     if _independent(units):
         right = (truth == decided).all(axis=1)
         found["subset_accuracy"] = wilson_interval(int(np.count_nonzero(right)), len(right))
@@ -162,9 +163,9 @@ def _proportions(truth: NDArray[np.bool_], decided: NDArray[np.bool_]) -> dict[s
 
 
 def _bootstrapped(
-    statistics: Callable[[NDArray[np.float64]], Statistics], units: NDArray[np.integer], resamples: int
+    make: Callable[[], Callable[[NDArray[np.float64]], Statistics]], units: NDArray[np.integer], resamples: int
 ) -> dict[str, Interval]:
-    return bootstrap_intervals(statistics, units, resamples=resamples) if len(units) else {}
+    return bootstrap_intervals(make(), units, resamples=resamples) if len(units) else {}
 
 
 def _independent(units: NDArray[np.integer]) -> bool:
