@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.datasets import list_cases
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.evaluation import statistics
+from nnunet_multitask.evaluation import class_comparison, families, paired_scores
 from nnunet_multitask.evaluation.aggregation import EMPTY_POLICY, penalised_pairs
+from nnunet_multitask.evaluation.case_sets import choose_cases
+from nnunet_multitask.evaluation.class_comparison import compare_classes, correct_classes
 from nnunet_multitask.evaluation.class_evaluation import DEFINITIONS as CLASS_DEFINITIONS
 from nnunet_multitask.evaluation.dataset_json import DATASET_JSON, read_dataset_json
+from nnunet_multitask.evaluation.families import correct_metrics
 from nnunet_multitask.evaluation.folders import evaluate_folders
+from nnunet_multitask.evaluation.levels import patient_of
+from nnunet_multitask.evaluation.paired_scores import PRIMARY_TESTS, PrimaryTest, compare_scores
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME
 from nnunet_multitask.labels import LabelSidecar
 
@@ -22,7 +27,52 @@ logger = logging.getLogger(__name__)
 
 COMPARISON_VERSION = 1
 # True where more is better
-TESTED_METRICS = {"dsc": True, "hd95": False, "hd95_directed": False, "hd": False}
+TESTED_METRICS = {
+    "dsc": True,
+    "hd95": False,
+    "hd95_directed": False,
+    "hd": False,
+    "iou": True,
+    "nsd": True,
+    "assd": False,
+    "masd": False,
+}
+FAMILY = ("dsc", "hd95", "hd95_directed", "hd")
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """What is to be named before the results are seen.
+
+    Args:
+        primary: the test whose p counts.
+        family: the metrics whose p are corrected together.
+        dsc_margin: of non-inferiority of the DSC; None asks for none.
+    """
+
+    primary: PrimaryTest = "wilcoxon"
+    family: tuple[str, ...] = FAMILY
+    dsc_margin: float | None = None
+
+    __test__ = False  # no class of tests for pytest
+
+    def check(self) -> None:
+        """Raise InputErrors for an unknown test or metric, and for a margin outside 0 to 1."""
+        errors = []
+        if self.primary not in PRIMARY_TESTS:
+            fault = f"expected one of {', '.join(PRIMARY_TESTS)}, got {self.primary}"
+            errors.append(InputError("unknown-test", "primary test", fault, "name one of them"))
+        unknown = [metric for metric in self.family if metric not in TESTED_METRICS]
+        if unknown or not self.family or len(set(self.family)) < len(self.family):
+            fault = (
+                f"expected different metrics among {', '.join(TESTED_METRICS)}, got {', '.join(self.family) or 'none'}"
+            )
+            errors.append(InputError("unknown-metric", "family", fault, "name metrics that are tested, each once"))
+        if self.dsc_margin is not None and not 0 < self.dsc_margin < 1:
+            fault = f"expected a difference of DSC between 0 and 1, got {self.dsc_margin}"
+            errors.append(InputError("bad-margin", "margin of non-inferiority", fault, "name for example 0.02"))
+        if errors:
+            raise InputErrors(errors)
 
 
 def compare_folders(
@@ -39,6 +89,9 @@ def compare_folders(
     tolerance_mm: float = 1e-3,
     model_metadata: Mapping[str, Mapping[str, Any]] | None = None,
     command: str | None = None,
+    options: TestOptions = TestOptions(),
+    intersection: bool = False,
+    case_ids: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Score several models over the same cases and test their differences from one of them.
 
@@ -52,18 +105,23 @@ def compare_folders(
         model_metadata: what is known of models by name (trainer, plans, configuration, folds, checkpoint_sha256),
             beside what their folders tell.
         command: how the comparison was started, for the report.
+        options: primary test, family and margin.
+        intersection: leave out the cases that only some of the models predicted; the document says which.
+        case_ids: cases to look at; None: all that have a reference.
 
     Returns:
         The document of comparison.json, ready for strict JSON: "models" by name ("segmentation": cases and summary,
-        "classification" by target) and "comparisons" by model, region and metric.
+        "classification" by target), "comparisons" by model, region and metric, "class_comparisons" by model and
+        target, "case_set". The same inputs give the same document.
 
     Raises:
-        InputError, InputErrors: fewer than two models, an unknown baseline, models that predicted different cases,
-            and whatever `evaluate_folders` refuses.
+        InputError, InputErrors: fewer than two models, an unknown baseline, unknown tests, models that predicted
+            different cases, and whatever `evaluate_folders` refuses.
     """
+    options.check()
     folders = {name: Path(folder) for name, folder in models.items()}
     _check_models(folders, baseline)
-    _check_same_cases(Path(reference_dir), folders, file_ending)
+    scored, case_set = choose_cases(reference_dir, folders, file_ending, case_ids=case_ids, intersection=intersection)
     if images_dir is not None and not Path(images_dir).is_dir():
         raise InputError("missing-folder", images_dir, "expected the folder of images, found none", "check --images")
     metadata = {name: {**_metadata(folder), **(model_metadata or {}).get(name, {})} for name, folder in folders.items()}
@@ -79,8 +137,17 @@ def compare_folders(
             num_workers=num_workers,
             progress=progress,
             tolerance_mm=tolerance_mm,
+            case_ids=scored,
         )
     base = evaluations[baseline]
+    others = [name for name in folders if name != baseline]
+    patients = {case_id: patient_of(sidecar or LabelSidecar({}, {}), case_id) for case_id in base["cases"]}
+    comparisons = {name: _compare(evaluations[name], base, patients, options) for name in others}
+    correct_metrics(comparisons, options.family)
+    class_comparisons = {
+        name: compare_classes(evaluations[name]["classification"], base["classification"]) for name in others
+    }
+    correct_classes(class_comparisons)
     return {
         "version": COMPARISON_VERSION,
         "software": base["software"],
@@ -89,8 +156,11 @@ def compare_folders(
             "segmentation": base["definitions"]["segmentation"],
             "classification": CLASS_DEFINITIONS["classification"],
             "mask_classification": CLASS_DEFINITIONS["mask_classification"],
-            "tests": statistics.DEFINITIONS,
+            "tests": {**paired_scores.DEFINITIONS, "family": families.DEFINITION},
+            "class_tests": class_comparison.DEFINITIONS,
         },
+        "test_options": {**asdict(options), "family": list(options.family)},
+        "case_set": case_set,
         "empty_policy": dict(EMPTY_POLICY),
         "reference": str(reference_dir),
         "images": None if images_dir is None else str(images_dir),
@@ -114,7 +184,8 @@ def compare_folders(
             }
             for name, evaluation in evaluations.items()
         },
-        "comparisons": {name: _compare(evaluations[name], base) for name in folders if name != baseline},
+        "comparisons": comparisons,
+        "class_comparisons": class_comparisons,
     }
 
 
@@ -127,60 +198,22 @@ def _check_models(folders: Mapping[str, Path], baseline: str) -> None:
         )
 
 
-def _check_same_cases(reference_dir: Path, folders: Mapping[str, Path], file_ending: str) -> None:
-    """Refuse models that predicted different cases: their means would be over different patients."""
-    references = set(list_cases(reference_dir, file_ending))
-    predicted = {name: references & set(list_cases(folder, file_ending)) for name, folder in folders.items()}
-    union = set().union(*predicted.values())
-    errors = []
-    for name, cases in predicted.items():
-        absent = sorted(union - cases)
-        if absent:
-            shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-            fault = (
-                f"expected predictions of the {len(union)} cases that another model predicted, {len(absent)} are absent"
-            )
-            errors.append(
-                InputError(
-                    "different-case-sets", folders[name], f"{fault}: {shown}", "predict the same cases with each"
-                )
-            )
-    if errors:
-        raise InputErrors(errors)
-
-
-def _compare(model: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:
+def _compare(
+    model: Mapping[str, Any], baseline: Mapping[str, Any], patients: Mapping[str, str], options: TestOptions
+) -> dict[str, dict[str, dict[str, Any]]]:
     diagonals = {case_id: entry["diagonal_mm"] for case_id, entry in baseline["geometry"].items()}
     return {
         region: {
-            metric: _compare_metric(
-                penalised_pairs(model["cases"], baseline["cases"], diagonals, region, metric), higher_is_better
+            metric: compare_scores(
+                penalised_pairs(model["cases"], baseline["cases"], diagonals, region, metric),
+                patients,
+                higher_is_better=higher_is_better,
+                primary=options.primary,
+                margin=options.dsc_margin if metric == "dsc" else None,
             )
             for metric, higher_is_better in TESTED_METRICS.items()
         }
         for region in baseline["labels"]
-    }
-
-
-def _compare_metric(pairs: Mapping[str, tuple[float, float]], higher_is_better: bool) -> dict[str, Any]:
-    ours = [pair[0] for pair in pairs.values()]
-    theirs = [pair[1] for pair in pairs.values()]
-    wins, ties, losses = statistics.win_tie_loss(ours, theirs, higher_is_better=higher_is_better)
-    n = len(pairs)
-    means = (sum(ours) / n, sum(theirs) / n) if n else (None, None)
-    return {
-        "n": n,
-        "values": "penalised",
-        "higher_is_better": higher_is_better,
-        "model_mean": means[0],
-        "baseline_mean": means[1],
-        "mean_difference": sum(a - b for a, b in zip(ours, theirs, strict=True)) / n if n else None,
-        **({} if n else {"reason": "no_cases"}),
-        "paired_t": statistics.paired_t_test(ours, theirs).to_json(),
-        "wilcoxon": statistics.wilcoxon_test(ours, theirs).to_json(),
-        "wins": wins,
-        "ties": ties,
-        "losses": losses,
     }
 
 

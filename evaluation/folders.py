@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,6 +54,7 @@ def evaluate_folders(
     lesion_rule: str = lesions.ANY_OVERLAP,
     missing: Missing = "missed",
     classes: ClassOptions | None = None,
+    case_ids: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Score every reference mask against the prediction of the same name.
 
@@ -72,6 +73,7 @@ def evaluate_folders(
         lesion_rule: when a lesion counts as found: "any", "dsc>=T" or "iou>=T"; see `lesions`.
         missing: what a missing prediction is: "missed", scored as an empty mask, or a reason to "stop".
         classes: calibration, gate and more, beside `classification`.
+        case_ids: the cases that are scored; None: all that have a reference.
 
     Returns:
         The document of evaluation.json (schemas/evaluation.json), ready for strict JSON.
@@ -85,6 +87,10 @@ def evaluate_folders(
     options = ScoringOptions(tolerance_mm, nsd_tolerance_mm, both_empty, lesion_rule)
     references = list_cases(reference_dir, file_ending)
     predictions = list_cases(prediction_dir, file_ending)
+    if case_ids is not None:
+        left_out = references.keys() - set(case_ids)
+        references = {name: path for name, path in references.items() if name not in left_out}
+        predictions = {name: path for name, path in predictions.items() if name not in left_out}
     _check_folders(Path(reference_dir), references, Path(prediction_dir), predictions, file_ending)
     if missing == "stop":
         _check_complete(references, predictions, Path(prediction_dir), file_ending)

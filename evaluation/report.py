@@ -46,6 +46,8 @@ REASONS = {
     "no_positive_decision": "never decided",
     "no_positive_reference": "no such case",
     "no_negative_reference": "no other case",
+    "fewer_than_10_units": "fewer than 10 cases",
+    "not_in_family": "not corrected",
     "no_positive_reference_or_decision": "no such case",
 }
 
@@ -95,7 +97,7 @@ def render_report(comparison: Mapping[str, Any]) -> str:
         region_titles={region: _region_title(region, comparison) for region in comparison["labels"]},
         foreground=FOREGROUND,
         metric_titles=METRIC_TITLES,
-        tested_metrics=TESTED_METRICS,
+        tested_metrics={metric: TESTED_METRICS[metric] for metric in METRIC_TITLES},
         class_metric_titles=CLASS_METRIC_TITLES,
         facts=_facts(comparison, [baseline, *others]),
         targets=_targets(comparison),

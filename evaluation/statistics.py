@@ -1,4 +1,4 @@
-"""Paired tests: whether one model's scores differ from another's over the same cases."""
+"""Paired tests: whether one model's scores differ from another's over the same cases or patients."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ DEFINITIONS = {
     "paired_t": "two-sided paired t-test of the case-wise differences (scipy.stats.ttest_rel)",
     "wilcoxon": "two-sided Wilcoxon signed-rank test of the case-wise differences; cases without a difference are left "
     "out (scipy.stats.wilcoxon, zero_method='wilcox', method='auto')",
+    "permutation": "two-sided sign-flip permutation test of the mean difference: all sign patterns up to 15 "
+    "differences, else 9,999 random ones with a fixed seed and p = (b + 1) / (9,999 + 1)",
     "wins": "cases in which the model is better than the baseline; ties are equal to the last bit",
 }
+
+EXACT_UP_TO = 15  # 32,768 sign patterns
+RANDOM_PATTERNS = 9999
+SEED = 20250101  # fixed: the same data give the same p
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,32 @@ def wilcoxon_test(model: Sequence[float], baseline: Sequence[float]) -> PairedTe
         return PairedTest(None, None, len(differences), reason)
     result = stats.wilcoxon(differences)
     return _checked(float(result.statistic), float(result.pvalue), len(differences))
+
+
+def permutation_test(model: Sequence[float], baseline: Sequence[float]) -> PairedTest:
+    """Test whether the mean difference is zero, by flipping the signs of the differences.
+
+    Args and errors as `paired_t_test`. The statistic is the mean difference. Null with a reason: "n_below_2",
+    "all_differences_zero".
+
+    Source: R. A. Fisher, The Design of Experiments, 1935, section 21; p of random patterns after B. Phipson, G. K.
+    Smyth, Statistical Applications in Genetics and Molecular Biology 9, 2010.
+    """
+    differences = _differences(model, baseline)
+    reason = _no_test(differences)
+    n = len(differences)
+    if reason is not None:
+        return PairedTest(None, None, n, reason)
+    exact = n <= EXACT_UP_TO
+    if exact:
+        flips = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    else:
+        flips = np.random.default_rng(SEED).integers(0, 2, size=(RANDOM_PATTERNS, n), dtype=np.int8)
+    sums = (1.0 - 2.0 * flips) @ differences
+    # sums that only rounding tells apart are equal
+    extreme = int(np.count_nonzero(np.abs(sums) >= abs(differences.sum()) - 1e-12 * np.abs(differences).sum()))
+    p = extreme / 2**n if exact else (extreme + 1) / (RANDOM_PATTERNS + 1)
+    return _checked(float(differences.mean()), p, n)
 
 
 def win_tie_loss(model: Sequence[float], baseline: Sequence[float], *, higher_is_better: bool) -> tuple[int, int, int]:

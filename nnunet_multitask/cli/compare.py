@@ -1,14 +1,16 @@
 """Compare the predictions of one or more models with those of a baseline, over the same cases.
 
 Written into the output folder: report.html (one page, works offline), comparison.json (every number) and cases.csv
-(one row for each case, region and model). Differences are tested with the paired t-test and Wilcoxon's signed ranks.
+(one row for each case, region and model). Differences get a bootstrap interval, the paired t-test, Wilcoxon's signed
+ranks and a permutation test; the p of the primary test is corrected over the family of metrics (Holm). Of models that
+classify, AUCs are compared by DeLong's test and accuracies by McNemar's. Scans of one patient count as one unit.
 
     nnunet-multitask compare --reference labelsTs --baseline predictions_baseline \\
         --model multitask=predictions_multitask --labels class_labels.json --images imagesTs --output comparison
 
 A model is a folder of predicted masks, with a classification.json in it if the model classifies. NAME= before a folder
 is how the report calls it; the folder's own name by default. --model can be given several times. All models must have
-predicted the same cases; what none of them predicted counts as missed.
+predicted the same cases, unless --intersection is given; what none of them predicted counts as missed.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of report and tables")
     add_shared_arguments(parser)
+    _add_test_arguments(parser)
+
+
+def _add_test_arguments(parser: argparse.ArgumentParser) -> None:
+    tests = parser.add_argument_group("tests", "to be named before the results are seen")
+    tests.add_argument(
+        "--primary-test",
+        choices=("paired_t", "wilcoxon", "permutation"),
+        default="wilcoxon",
+        help="the test whose p counts and is corrected (default: %(default)s)",
+    )
+    tests.add_argument(
+        "--family",
+        nargs="+",
+        default=["dsc", "hd95", "hd95_directed", "hd"],
+        metavar="METRIC",
+        help="metrics whose p are corrected together, of dsc hd95 hd95_directed hd iou nsd assd masd "
+        "(default: the first four)",
+    )
+    tests.add_argument(
+        "--non-inferiority-margin",
+        type=float,
+        metavar="DSC",
+        help="also judge whether each model's DSC is at most so much worse than the baseline's, for example 0.02",
+    )
+    parser.add_argument(
+        "--intersection",
+        action="store_true",
+        help="compare over the cases that every model predicted, where they predicted different ones",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare, write report and tables, print the differences."""
-    from nnunet_multitask.evaluation.comparison import compare_folders
+    from nnunet_multitask.evaluation.comparison import TestOptions, compare_folders
     from nnunet_multitask.evaluation.report import write_report
 
     check_output(args.output, is_folder=True)
@@ -61,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
         progress=True,
         tolerance_mm=args.geometry_tolerance_mm,
         command=_command(),
+        options=TestOptions(args.primary_test, tuple(args.family), args.non_inferiority_margin),
+        intersection=args.intersection,
     )
     report = write_report(comparison, args.output)
     if args.json:
@@ -74,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
                 }
                 for name, model in comparison["models"].items()
             },
-            "comparisons": comparison["comparisons"],
+            **{key: comparison[key] for key in ("case_set", "comparisons", "class_comparisons")},
         }
         print(json.dumps(answer, indent=2, allow_nan=False))
     else:
@@ -106,23 +140,63 @@ def named_folders(baseline: str, models: list[str]) -> tuple[str, dict[str, Path
 
 
 def describe(comparison: Mapping[str, Any]) -> str:
-    """Return the differences of a comparison as a table for the terminal."""
-    baseline = comparison["baseline"]
-    width = max(len(name) for name in comparison["models"])
-    lines = [f"{'model':{width}}  {'DSC':>6}  {'HD95 mm':>8}  {'DSC difference':>14}  {'p (Wilcoxon)':>12}  AUC"]
+    """Return the differences of a comparison as tables for the terminal."""
+    baseline, primary = comparison["baseline"], comparison["test_options"]["primary"]
+    width = max(5, *(len(name) for name in comparison["models"]))
+    lines = [
+        f"{'model':{width}}  {'DSC':>6}  {'HD95 mm':>8}  {'DSC difference':>14}  {'95 % interval':>18}  "
+        f"{f'p ({primary})':>15}  {'p (Holm)':>8}  AUC"
+    ]
     for name, model in sorted(comparison["models"].items(), key=lambda item: item[0] != baseline):
         summary = model["segmentation"]["summary"]["foreground"]
         auc = ", ".join(f"{target} {text_of(score['auc'])}" for target, score in model["classification"].items())
-        difference, p = "baseline", ""
+        difference, interval, p, p_holm = "baseline", "", "", ""
         if name != baseline:
             test = comparison["comparisons"][name]["foreground"]["dsc"]
-            difference, p = text_of(test["mean_difference"], 4), text_of(test["wilcoxon"]["p"], 4)
+            difference, interval = text_of(test["mean_difference"], 4), _interval_text(test["interval"])
+            p, p_holm = text_of(test["primary"]["p"], 4), text_of(test["primary"]["p_holm"], 4)
         lines.append(
             f"{name:{width}}  {text_of(summary['dsc']['penalised']['mean']):>6}  "
-            f"{text_of(summary['hd95']['penalised']['mean'], 2):>8}  {difference:>14}  {p:>12}  {auc or '-'}"
+            f"{text_of(summary['hd95']['penalised']['mean'], 2):>8}  {difference:>14}  {interval:>18}  {p:>15}  "
+            f"{p_holm:>8}  {auc or '-'}"
         )
     lines.append("missed and false positive cases count with DSC 0 and the diagonal of the image")
+    lines += [line for name in comparison["comparisons"] for line in _verdicts(comparison, name)]
+    case_set = comparison["case_set"]
+    if case_set["rule"] == "intersection":
+        left_out = len({case_id for cases in case_set["left_out"].values() for case_id in cases})
+        lines.append(f"over the {case_set['scored']} cases that every model predicted: {left_out} others are left out")
     return "\n".join(lines)
+
+
+def _verdicts(comparison: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What the table has no column for: non-inferiority, and the tests of the classes."""
+    verdict = comparison["comparisons"][name]["foreground"]["dsc"].get("non_inferiority")
+    if verdict is not None:
+        word = {True: "non-inferior", False: "not shown to be non-inferior", None: "no verdict"}[
+            verdict["non_inferior"]
+        ]
+        reason = f" ({verdict['reason']})" if "reason" in verdict else ""
+        yield (
+            f"{name}: DSC {word} at a margin of {verdict['margin']:g}{reason}, "
+            f"lower bound of the difference {text_of(verdict['bound'], 4)}"
+        )
+    for target, tests in comparison["class_comparisons"][name].items():
+        for label, auc in tests["auc"].items():
+            ends = _interval_text(auc)
+            yield (
+                f"{name}: {target} AUC of {label} {text_of(auc['auc'])} against {text_of(auc['baseline_auc'])}, "
+                f"difference {text_of(auc['difference'])} {ends}, p (DeLong) {text_of(auc['p'], 4)}"
+            )
+        accuracy = tests["accuracy"]
+        yield (
+            f"{name}: {target} accuracy {text_of(accuracy['model'])} against {text_of(accuracy['baseline'])}, "
+            f"p (McNemar) {text_of(accuracy['mcnemar']['p'], 4)}"
+        )
+
+
+def _interval_text(interval: Mapping[str, Any]) -> str:
+    return "n/a" if interval["low"] is None else f"{interval['low']:.4f} to {interval['high']:.4f}"
 
 
 def _command() -> str | None:

@@ -78,6 +78,23 @@ def test_different_case_sets_leave_no_output(folders: Path, capsys: pytest.Captu
     assert not (folders / "out").exists()
 
 
+def test_the_intersection_and_the_verdict_are_said(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders / "better" / "b.nii.gz").unlink()
+    options = ["--intersection", "--primary-test", "permutation", "--non-inferiority-margin", "0.05"]
+    assert compare(folders, *options) == 0
+    out = capsys.readouterr().out
+    assert "p (permutation)" in out
+    assert "over the 1 cases that every model predicted: 1 others are left out" in out
+    assert "better: DSC no verdict at a margin of 0.05 (fewer_than_10_units), lower bound of the difference n/a" in out
+    document = json.loads((folders / "out" / "comparison.json").read_text())
+    assert document["case_set"]["left_out"] == {"better": ["b"]}
+
+
+def test_an_unknown_metric_is_refused(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(folders, "--family", "dice") == 1
+    assert "ERROR [unknown-metric] family: expected different metrics among dsc, " in capsys.readouterr().err
+
+
 def test_two_models_of_one_name_are_refused(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(folders, baseline="x=", model="x=") == 1
     assert "ERROR [duplicate-model]" in capsys.readouterr().err

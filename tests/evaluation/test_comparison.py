@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from nnunet_multitask.documents import write_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.evaluation.comparison import compare_folders
+from nnunet_multitask.evaluation.case_table import write_case_table
+from nnunet_multitask.evaluation.comparison import TestOptions, compare_folders
 from nnunet_multitask.labels import read_sidecar
 
 LABELS = {"background": 0, "IPH": 1, "IVH": 2}
@@ -92,12 +94,61 @@ def test_unknown_baseline_a_single_model_and_absent_images_are_refused(cohort: P
         compare(cohort, images_dir=cohort / "nowhere")
 
 
-def test_the_same_inputs_give_the_same_bytes(cohort: Path) -> None:
-    assert json.dumps(compare(cohort)) == json.dumps(compare(cohort))
-
-
 def test_plans_beside_the_masks_tell_the_trainer(cohort: Path) -> None:
     plans = {"dataset_name": "Dataset001_X", "plans_name": "p", "multitask": {"model": {"trainer": "B"}}}
     (cohort / "baseline" / "plans.json").write_text(json.dumps(plans))
     model = compare(cohort)["models"]["baseline"]["model"]
     assert model == {"dataset_name": "Dataset001_X", "plans_name": "p", "trainer": "B"}
+
+
+def test_the_intersection_is_compared_where_asked_for(cohort: Path) -> None:
+    (cohort / "model" / "c2.nii.gz").unlink()
+    document = compare(cohort, intersection=True)
+    assert document["case_set"] == {"rule": "intersection", "scored": 2, "left_out": {"model": ["c2"]}}
+    assert list(document["geometry"]) == ["c1", "c3"]
+    assert document["comparisons"]["model"]["IPH"]["dsc"]["n"] == 2
+    assert document["models"]["baseline"]["case_flow"]["reference"] == 2
+
+
+def test_classes_of_two_models_are_compared(cohort: Path) -> None:
+    shutil.copytree(cohort / "model", cohort / "twin")
+    path = cohort / "twin" / "classification.json"
+    document = json.loads(path.read_text())
+    document["cases"]["c3"]["targets"]["subtype"] = {"probabilities": {"IPH": 0.1, "IVH": 0.9}, "decision": "IVH"}
+    path.write_text(json.dumps(document))
+    models = {name: cohort / name for name in ("model", "twin", "baseline")}
+    sidecar = read_sidecar(cohort / "class_labels.json")
+    compared = compare_folders(cohort / "labels", models, "model", labels=LABELS, sidecar=sidecar)["class_comparisons"]
+    assert compared["baseline"] == {}
+    accuracy = compared["twin"]["subtype"]["accuracy"]
+    assert (accuracy["model"], accuracy["baseline"]) == (1.0, pytest.approx(2 / 3))
+    assert compared["twin"]["subtype"]["auc"]["IVH"]["difference"] == 0.0
+
+
+def test_primary_test_family_and_margin_are_written_down(cohort: Path) -> None:
+    options = TestOptions(primary="permutation", family=("dsc", "nsd"), dsc_margin=0.02)
+    document = compare(cohort, options=options)
+    assert document["test_options"] == {"primary": "permutation", "family": ["dsc", "nsd"], "dsc_margin": 0.02}
+    dsc = document["comparisons"]["model"]["IPH"]["dsc"]
+    # three differences of one sign: 2 of 8 patterns; two metrics in the family, the other without a smaller p
+    assert dsc["primary"]["p"] == 0.25
+    assert dsc["primary"]["p_holm"] in (0.25, 0.5)
+    assert dsc["non_inferiority"]["margin"] == 0.02
+    assert "non_inferiority" not in document["comparisons"]["model"]["IPH"]["nsd"]
+    assert document["comparisons"]["model"]["IPH"]["hd"]["primary"]["reason"] == "not_in_family"
+
+
+def test_unknown_tests_metrics_and_margins_are_refused_together(cohort: Path) -> None:
+    with pytest.raises(InputErrors) as caught:
+        compare(cohort, options=TestOptions(primary="z", family=("dice",), dsc_margin=2.0))  # type: ignore[arg-type]
+    assert [error.code for error in caught.value.errors] == ["unknown-test", "unknown-metric", "bad-margin"]
+
+
+def test_the_same_inputs_give_the_same_bytes(cohort: Path, tmp_path: Path) -> None:
+    options = {"sidecar": read_sidecar(cohort / "class_labels.json"), "images_dir": cohort / "images"}
+    for name in ("first", "second"):
+        document = compare(cohort, **options)
+        write_json(tmp_path / name / "comparison.json", document)
+        write_case_table(document, tmp_path / name / "cases.csv")
+    for name in ("comparison.json", "cases.csv"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()

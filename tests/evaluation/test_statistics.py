@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from nnunet_multitask.evaluation.statistics import PairedTest, paired_t_test, wilcoxon_test, win_tie_loss
+from nnunet_multitask.evaluation.statistics import (
+    EXACT_UP_TO,
+    PairedTest,
+    paired_t_test,
+    permutation_test,
+    wilcoxon_test,
+    win_tie_loss,
+)
 
 
 def test_paired_t_by_hand() -> None:
@@ -26,7 +35,29 @@ def test_wilcoxon_by_hand() -> None:
     assert result.p == pytest.approx(0.0625)
 
 
-@pytest.mark.parametrize("test", [paired_t_test, wilcoxon_test])
+def test_permutation_by_hand() -> None:
+    # of the 8 sign patterns of 1, 2, 4 four have a sum of 5 or more without its sign: +++, -++ and their opposites
+    result = permutation_test([1.0, 2.0, 5.0], [2.0, 0.0, 1.0])
+    assert (result.statistic, result.p) == (pytest.approx(5 / 3), 0.5)
+    assert permutation_test([0.1, 0.2, 0.3], [0.0, 0.0, 0.0]).p == 0.25
+
+
+def test_sums_that_rounding_tells_apart_are_equal() -> None:
+    # 0.1 + 0.2 and 0.3 are no equal floats; by hand |sum| >= 0.6 for 2 of 16 patterns of 0.1, 0.2, 0.3, 0.0: twice two
+    assert permutation_test([0.1, 0.2, 0.3, 0.0], [0.0] * 4).p == 0.25
+    assert permutation_test([0.3, -0.2, -0.1], [0.0] * 3).p == 1.0
+
+
+@pytest.mark.parametrize("n", [8, EXACT_UP_TO + 1])
+def test_permutation_agrees_with_scipy(n: int) -> None:
+    differences = np.random.default_rng(3).normal(0.4, 1, n)
+    expected = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=2**n)
+    result = permutation_test(differences.tolist(), [0.0] * n)
+    assert result.p == pytest.approx(expected.pvalue, abs=1e-12 if n <= EXACT_UP_TO else 0.02)
+    assert permutation_test(differences.tolist(), [0.0] * n) == result
+
+
+@pytest.mark.parametrize("test", [paired_t_test, wilcoxon_test, permutation_test])
 @pytest.mark.parametrize(
     ("model", "baseline", "reason"),
     [([], [], "n_below_2"), ([1.0], [0.0], "n_below_2"), ([0.5, 0.7, 0.9], [0.5, 0.7, 0.9], "all_differences_zero")],
