@@ -137,7 +137,8 @@ def _source_cases(
         if files.in_test_folder and case.split is None:
             case = replace(case, split="test")
         in_test = files.in_test_folder or split == "test"
-        own_reader = replace(reader, channels_in_one_file=files.channels_in_one_file)
+        in_one_file = len(layout.channel_names) if files.channels_in_one_file else 0
+        own_reader = replace(reader, channels_in_one_file=in_one_file)
         needed = None if own_reader == FolderReader() else own_reader
         cases.append(SourceCase(case_id, files.images, files.mask, case, in_test, needed))
     if errors:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from nnunet_multitask.dataset_conversion.case_writing import IGNORE
 from nnunet_multitask.dataset_conversion.sources import LoadedCase, SourceCase
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import Volume, count_values, read_image, read_mask
+from nnunet_multitask.files import Volume, count_values, read_channels, read_image, read_mask
 from nnunet_multitask.labels import Label, Target
 
 
@@ -19,12 +20,12 @@ class FolderReader:
     Args:
         mask_target: its label is what the mask shows; None for no such target.
         ignore: the value of the ignore label, or None.
-        channels_in_one_file: the image is 4-D.
+        channels_in_one_file: how many channels the 4-D image has; 0 where each has a file.
     """
 
     mask_target: Target | None = None
     ignore: int | list[int] | None = None
-    channels_in_one_file: bool = False
+    channels_in_one_file: int = 0
 
     def __call__(self, case: SourceCase) -> LoadedCase:
         """Read a case.
@@ -37,7 +38,7 @@ class FolderReader:
         errors: list[InputError] = []
         for path in case.images:
             try:
-                images += [read_image(path)]
+                images += self._read_channels(path) if self.channels_in_one_file else [read_image(path)]
             except InputError as error:
                 errors.append(error)
         if case.mask is not None:
@@ -56,6 +57,13 @@ class FolderReader:
             return LoadedCase(tuple(images), mask, inputs, warnings=(text,))
         labels = {**case.case.labels, self.mask_target.name: shown_classes(self.mask_target, values)}
         return LoadedCase(tuple(images), mask, inputs, case=replace(case.case, labels=labels))
+
+    def _read_channels(self, path: Path) -> tuple[Volume, ...]:
+        channels = read_channels(path)
+        if len(channels) != self.channels_in_one_file:
+            fault = f"expected {self.channels_in_one_file} channels, as dataset.json names them, got {len(channels)}"
+            raise InputError("missing-channel", path, fault, "correct dataset.json, or give --channel-name")
+        return channels
 
 
 def mask_target(target_name: str, labels: Mapping[str, int | Sequence[int]]) -> Target:

@@ -10,8 +10,8 @@ from typing import Any
 
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.files import ENDINGS
 
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 CHANNEL_HINT = "_0000 at the end of an image name is read as the number of a channel, CASE_0000 being the case CASE"
 
 _DATASET_JSON = "dataset.json"

@@ -22,14 +22,14 @@ from nnunet_multitask.dataset_conversion.channels import (
     make_channels,
 )
 from nnunet_multitask.dataset_conversion.conversion_report import REPORT_NAME
-from nnunet_multitask.dataset_conversion.layouts import ENDINGS, pair_files
+from nnunet_multitask.dataset_conversion.layouts import pair_files
 from nnunet_multitask.dataset_conversion.replacing import check_replaceable
 from nnunet_multitask.dataset_conversion.script import add_channel_arguments, channels_from, positive, run_script
 from nnunet_multitask.datasets import find_dataset, required_folder
 from nnunet_multitask.documents import check_schema, read_json, write_json
 from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.files import check_same_geometry, read_image, write_volume
+from nnunet_multitask.files import ENDINGS, check_same_geometry, read_image, write_volume
 from nnunet_multitask.labels import case_id_fault
 from nnunet_multitask.plausibility import intensity_warning
 from nnunet_multitask.storage import atomic_directory, copy_file

@@ -73,6 +73,31 @@ def read_image(path: str | Path) -> Volume:
     return volume
 
 
+def read_channels(path: str | Path) -> tuple[Volume, ...]:
+    """Read a 4-D image and return its channels, each with ``changed`` set.
+
+    Args:
+        path: a NIfTI file of the shape (x, y, z, channel), as the Medical Decathlon has them.
+
+    Raises:
+        InputError: as for ``read_image``; also an image that is not 4-D, or no NIfTI.
+    """
+    path = Path(path)
+    if not _is_nifti(path):
+        fault = f"expected several channels in one of {', '.join(nifti.ENDINGS)}, got {path.name}"
+        raise InputError("not-4d", path, fault, "give one file for each channel")
+    _check_is_no_device(path)
+    content = nifti.read_nifti(path, dimensions=4)
+    whole = _volume(content.array, content.affine, path)
+    channels = tuple(
+        replace(whole, array=part, sha256=content.sha256, warnings=content.warnings, changed=True)
+        for part in content.array
+    )
+    for channel in channels:
+        _check_finite(channel)
+    return channels
+
+
 def read_mask(path: str | Path, allowed_labels: Collection[int] | None = None) -> Volume:
     """Read a 3-D mask of integers.
 
@@ -241,13 +266,16 @@ def _read_volume(path: Path) -> Volume:
     _check_is_no_device(path)
     if is_nifti:
         content = nifti.read_nifti(path)
-        array, affine, sha256, warnings = content.array, content.affine, content.sha256, content.warnings
-    else:
-        array, affine, sha256 = itk_files.read_itk(path)
-        warnings = ()
+        volume = _volume(content.array, content.affine, path)
+        return replace(volume, sha256=content.sha256, warnings=content.warnings)
+    array, affine, sha256 = itk_files.read_itk(path)
+    return replace(_volume(array, affine, path), sha256=sha256)
+
+
+def _volume(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], path: Path) -> Volume:
     check_affine(affine, path)
     x, y, z = (float(value) for value in spacing_of(affine))
-    return Volume(array, (z, y, x), affine, path, sha256=sha256, warnings=warnings)
+    return Volume(array, (z, y, x), affine, path)
 
 
 def _is_nifti(path: Path) -> bool:

@@ -32,7 +32,7 @@ class Nifti:
     """What a NIfTI file holds.
 
     Args:
-        array: (Z, Y, X) in native byte order, with slope and intercept applied.
+        array: (Z, Y, X), or (C, Z, Y, X) of a 4-D file, in native byte order, with slope and intercept applied.
         affine: (4, 4), voxel index (x, y, z) to RAS+ mm.
         sha256: of the file's bytes.
         warnings: what is doubtful about the header.
@@ -44,8 +44,12 @@ class Nifti:
     warnings: tuple[InputError, ...]
 
 
-def read_nifti(path: Path) -> Nifti:
+def read_nifti(path: Path, dimensions: int = 3) -> Nifti:
     """Read a NIfTI-1 file to its last byte and compare checksum and size.
+
+    Args:
+        path: ends with ``.nii.gz`` or ``.nii``.
+        dimensions: 3, or 4 for several channels in one file.
 
     Raises:
         InputError: no such file, damaged gzip, wrong ending, impossible header, more or fewer bytes than it says.
@@ -65,7 +69,7 @@ def read_nifti(path: Path) -> Nifti:
         fault = f"expected a NIfTI-1 header of {_HEADER_BYTES} bytes, got {len(start)}"
         raise InputError("bad-nifti", path, fault, "export the file again")
     header = nibabel.Nifti1Header(start, check=False)
-    shape, dtype, offset = _checked_layout(header, path)
+    shape, dtype, offset = _checked_layout(header, path, dimensions)
     slope, intercept = _checked_scaling(header, path)
     size = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
     content = gunzip(packed, size, path) if is_gzip else _read_plain(path, size)
@@ -124,8 +128,8 @@ def _read_plain(path: Path, size: int) -> npt.NDArray[np.uint8]:
     return content
 
 
-def _checked_layout(header: Any, path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """Return shape (x, y, z), type and place of the voxels."""
+def _checked_layout(header: Any, path: Path, dimensions: int) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Return shape (x, y, z) or (x, y, z, channel), type and place of the voxels."""
 
     def refuse(fault: str) -> InputError:
         return InputError("bad-nifti", path, fault, "export the file again")
@@ -139,11 +143,12 @@ def _checked_layout(header: Any, path: Path) -> tuple[tuple[int, ...], np.dtype[
     if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1:
         raise refuse(f"expected positive dimensions, got {dims[1:]}")
     shape = tuple(dims[1 : dims[0] + 1])
-    while len(shape) > 3 and shape[-1] == 1:
+    while len(shape) > dimensions and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) != 3:
-        fault = f"expected a 3-D image, got the shape {shape}"
-        raise InputError("not-3d", path, fault, "give one file for each channel")
+    if len(shape) != dimensions:
+        fault = f"expected a {dimensions}-D image, got the shape {shape}"
+        remedy = "give one file for each channel" if dimensions == 3 else "give one file for each case"
+        raise InputError(f"not-{dimensions}d", path, fault, remedy)
     try:
         dtype = np.dtype(header.get_data_dtype())
     except Exception as error:  # nibabel's own error class is not public in every version

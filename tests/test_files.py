@@ -20,6 +20,7 @@ from nnunet_multitask.files import (
     Volume,
     check_same_geometry,
     count_values,
+    read_channels,
     read_image,
     read_mask,
     repair_geometry,
@@ -282,3 +283,29 @@ def test_memory_for_a_large_ct_and_its_mask(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 512 * 1024, f"{int(done.stdout) // 1024} MiB"  # a worker may take 1 GiB
+
+
+def test_channels_of_a_4d_file(tmp_path: Path) -> None:
+    array = np.arange(120, dtype=np.int16).reshape(4, 5, 3, 2)
+    path = save_nifti(tmp_path / "a.nii.gz", array, LAS)
+    first, second = read_channels(path)
+    np.testing.assert_array_equal(first.array, array[..., 0].T)
+    np.testing.assert_array_equal(second.array, array[..., 1].T)
+    assert first.sha256 == second.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert first.changed
+    np.testing.assert_allclose(second.affine, LAS)
+    write_volume(second, tmp_path / "b.nii.gz")
+    np.testing.assert_array_equal(read_image(tmp_path / "b.nii.gz").array, second.array)
+
+
+def test_channels_of_other_files(tmp_path: Path) -> None:
+    path = save_nifti(tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match=r"\[not-4d\] .*expected a 4-D image, got the shape \(4, 5, 3\) -> "):
+        read_channels(path)
+    with pytest.raises(InputError, match=r"\[not-4d\] .*a.mha: expected several channels in one of .nii.gz, .nii"):
+        read_channels(tmp_path / "a.mha")
+    array = np.zeros((2, 2, 2, 2), np.float32)
+    array[1, 0, 1, 1] = np.nan
+    path = save_nifti(tmp_path / "b.nii.gz", array, LAS)
+    with pytest.raises(InputError, match=r"\[not-finite\] .*at \(z, y, x\) = \(1, 0, 1\)"):
+        read_channels(path)

@@ -317,6 +317,48 @@ def test_raw_dataset_of_nnunet(tmp_path: Path) -> None:
         assert (twin / name).read_bytes() == (folder / name).read_bytes()  # what is converted converts to itself
 
 
+def test_task_of_the_decathlon(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    source = tmp_path / "in"
+    arrays = {name: np.random.default_rng(seed).random((4, 5, 3, 2), np.float32) for seed, name in enumerate("abt")}
+    for name, array in arrays.items():
+        part = "Ts" if name == "t" else "Tr"
+        (source / f"images{part}").mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), source / f"images{part}" / f"{name}.nii.gz")
+    for name in "ab":
+        (source / "labelsTr").mkdir(exist_ok=True)
+        mask = np.ones((4, 5, 3), np.float32)
+        nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), source / "labelsTr" / f"{name}.nii.gz")
+    task = {
+        "modality": {"0": "FLAIR", "1": "T1w"},
+        "labels": {"0": "background", "1": "edema"},
+        "training": [{"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"} for name in "ab"],
+        "test": ["./imagesTs/t.nii.gz"],
+    }
+    write_json(source / "dataset.json", task)
+    (source / "classes.tsv").write_text("id\tgrade\na\tLGG\nb\tHGG\nt\tHGG\n")
+    folder = run(source, channel_names=None, classes_from_masks="shown")
+    dataset = read_json(folder / "dataset.json")
+    assert dataset["channel_names"] == {"0": "FLAIR", "1": "T1w"}
+    assert dataset["labels"] == {"background": 0, "edema": 1}
+    for name, array in arrays.items():
+        part = "Ts" if name == "t" else "Tr"
+        for channel in range(2):
+            written = nibabel.load(folder / f"images{part}" / f"{name}_{channel:04d}.nii.gz")
+            np.testing.assert_array_equal(written.dataobj, array[..., channel])
+    sidecar = read_sidecar(folder / "class_labels.json")
+    assert sidecar.cases["a"].labels == {"grade": "LGG", "shown": "edema"}
+    assert sidecar.cases["t"].labels == {"grade": "HGG"}
+    report = read_json(folder / "conversion_report.json")
+    assert list(report["cases"]["a"]["inputs"]) == ["imagesTr/a.nii.gz", "labelsTr/a.nii.gz"]
+
+    write_json(source / "dataset.json", task | {"modality": {"0": "A", "1": "B", "2": "C"}})
+    with pytest.raises(InputErrors, match=r"\[missing-channel\] .*a.nii.gz: expected 3 channels, .* got 2 -> correct"):
+        run(source, channel_names=None, overwrite=True)
+    with pytest.raises(InputErrors, match=r"\[not-3d\] .*imagesTr/a.nii.gz: expected a 3-D image, got the shape"):
+        run(source, channel_names=["A"], overwrite=True)
+
+
 def test_options_on_columns_with_a_sidecar(tmp_path: Path) -> None:
     source = make(tmp_path, "case,c\na,x\nb,y\nc,x\n")
     sidecar = run(source) / "class_labels.json"
