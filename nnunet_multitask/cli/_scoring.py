@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from nnunet_multitask.labels import LabelSidecar
 
 
-def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
+def add_shared_arguments(parser: argparse.ArgumentParser, *, reference_required: bool = True) -> None:
     """Add the options that both subcommands have."""
     parser.add_argument(
-        "--reference", type=Path, required=True, metavar="DIR", help="reference masks; they say which cases are scored"
+        "--reference",
+        type=Path,
+        required=reference_required,
+        metavar="DIR",
+        help="reference masks; they say which cases are scored",
     )
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="class_labels.json with the true classes; without it, masks only"

@@ -9,7 +9,14 @@ classify, AUCs are compared by DeLong's test and accuracies by McNemar's. Scans 
         --model multitask=predictions_multitask --labels class_labels.json --images imagesTs --output comparison
 
 A model is a folder of predicted masks, with a classification.json in it if the model classifies. NAME= before a folder
-is how the report calls it; the folder's own name by default. --model can be given several times. All models must have
+is how the report calls it; the folder's own name by default. --model can be given several times.
+
+    nnunet-multitask compare --dataset 42 --trained stock=nnUNetTrainer__nnUNetPlans__3d_fullres \\
+        --trained multitask=nnUNetTrainerMultiTask__nnUNetPlans__3d_fullres --output comparison
+
+--trained names models in nnUNet_results: the validation predictions of their folds are joined out of fold, into
+OUTPUT/out_of_fold. Reference, labels and images are then those of the dataset in nnUNet_raw. Without --baseline the
+first of them is the baseline. All models must have
 predicted the same cases, unless --intersection is given; what none of them predicted counts as missed.
 """
 
@@ -21,10 +28,13 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnunet_multitask.cli._scoring import add_shared_arguments, check_output, read_dataset_info, read_labels, text_of
 from nnunet_multitask.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunet_multitask.cli._trained import Trained
 
 HELP = "compare models with a baseline over the same cases, with a report"
 
@@ -32,15 +42,26 @@ HELP = "compare models with a baseline over the same cases, with a report"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``compare``."""
     folder = "[NAME=]DIR"
-    parser.add_argument("--baseline", required=True, metavar=folder, help="predictions of the baseline")
+    parser.add_argument("--baseline", metavar=folder, help="predictions of the baseline")
     parser.add_argument(
-        "--model", action="append", required=True, metavar=folder, help="predictions of a model; may be repeated"
+        "--model", action="append", default=[], metavar=folder, help="predictions of a model; may be repeated"
+    )
+    parser.add_argument(
+        "--trained",
+        action="append",
+        default=[],
+        metavar="[NAME=]MODEL",
+        help="a trained model TRAINER__PLANS__CONFIGURATION of --dataset; may be repeated",
+    )
+    parser.add_argument("--dataset", metavar="ID", help="id or name of the dataset that --trained models belong to")
+    parser.add_argument(
+        "--folds", type=int, nargs="+", metavar="N", help="folds of --trained models (default: all of the splits)"
     )
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="images of the cases, for the pictures of the report (imagesTs)"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of report and tables")
-    add_shared_arguments(parser)
+    add_shared_arguments(parser, reference_required=False)
     _add_test_arguments(parser)
 
 
@@ -79,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.evaluation.report import write_report
 
     check_output(args.output, is_folder=True)
-    baseline, models = named_folders(args.baseline, args.model)
+    baseline, models, trained = _models(args)
     dataset = read_dataset_info(args, list(models.values()))
     comparison = compare_folders(
         args.reference,
@@ -95,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
         command=_command(),
         options=TestOptions(args.primary_test, tuple(args.family), args.non_inferiority_margin),
         intersection=args.intersection,
+        model_metadata=trained.metadata,
+        case_ids=trained.case_ids,
     )
     report = write_report(comparison, args.output)
     if args.json:
@@ -137,6 +160,31 @@ def named_folders(baseline: str, models: list[str]) -> tuple[str, dict[str, Path
             )
         folders[name] = path
     return next(iter(folders)), folders
+
+
+def _models(args: argparse.Namespace) -> tuple[str, dict[str, Path], Trained]:
+    """Return the baseline's name and the folders of all models, and fill in what the dataset tells.
+
+    Raises:
+        InputError: no baseline, no reference, or trained models without a dataset.
+    """
+    from nnunet_multitask.cli._trained import Trained, join_trained
+
+    where = "nnunet-multitask compare"
+    if bool(args.trained) != (args.dataset is not None):
+        fault = f"expected --trained and --dataset together, got only {'--trained' if args.trained else '--dataset'}"
+        raise InputError("missing-option", where, fault, "name models and their dataset")
+    trained = join_trained(args) if args.trained else Trained()
+    given = [*([args.baseline] if args.baseline else []), *trained.arguments, *args.model]
+    if not args.baseline and not args.trained:
+        raise InputError("missing-option", where, "expected a baseline, got none", "name it with --baseline")
+    if args.reference is None:
+        raise InputError("missing-option", where, "expected reference masks, got none", "name them with --reference")
+    if len(given) < 2:
+        fault = f"expected a baseline and a model, got only {given[0]}"
+        raise InputError("one-model", where, fault, "name both: --baseline, --model or --trained")
+    baseline, models = named_folders(given[0], given[1:])
+    return baseline, models, trained
 
 
 def describe(comparison: Mapping[str, Any]) -> str:

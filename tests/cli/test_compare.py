@@ -95,6 +95,58 @@ def test_an_unknown_metric_is_refused(folders: Path, capsys: pytest.CaptureFixtu
     assert "ERROR [unknown-metric] family: expected different metrics among dsc, " in capsys.readouterr().err
 
 
+@pytest.fixture
+def trained(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same two cases as a dataset whose folds 0 and 1 two trainers have predicted."""
+    raw, results = (folders / name / "Dataset007_X" for name in ("nnUNet_raw", "nnUNet_results"))
+    raw.mkdir(parents=True)
+    (folders / "labelsTs").rename(raw / "labelsTr")
+    (folders / "dataset.json").rename(raw / "dataset.json")
+    for trainer in ("stock", "better"):
+        for fold, case_id in enumerate(("a", "b")):
+            place = results / f"{trainer}__p__2d" / f"fold_{fold}" / "validation"
+            place.mkdir(parents=True)
+            (folders / trainer / f"{case_id}.nii.gz").rename(place / f"{case_id}.nii.gz")
+    for name in ("nnUNet_raw", "nnUNet_results"):
+        monkeypatch.setenv(name, str(folders / name))
+    monkeypatch.delenv("nnUNet_preprocessed", raising=False)
+    return folders
+
+
+def compare_trained(trained: Path, *options: str) -> int:
+    models = ("--trained", "stock__p__2d", "--trained", "ours=better__p__2d")
+    return main(["compare", *models, "--output", str(trained / "out"), "--num-workers", "1", *options])
+
+
+def test_trained_models_are_compared_out_of_fold(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare_trained(trained, "--dataset", "7", "--folds", "0", "1") == 0
+    assert "ours           1.000" in capsys.readouterr().out
+    document = json.loads((trained / "out" / "comparison.json").read_text())
+    assert document["baseline"] == "stock__p__2d"
+    assert list(document["geometry"]) == ["a", "b"]
+    assert document["models"]["ours"]["model"]["trainer"] == "better"
+    assert sorted(path.name for path in (trained / "out" / "out_of_fold" / "ours").iterdir()) == [
+        "a.nii.gz",
+        "b.nii.gz",
+    ]
+
+
+def test_trained_models_over_one_fold(trained: Path) -> None:
+    assert compare_trained(trained, "--dataset", "7", "--folds", "1") == 0
+    document = json.loads((trained / "out" / "comparison.json").read_text())
+    assert list(document["geometry"]) == ["b"]
+
+
+def test_trained_models_need_a_dataset_and_their_folds(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare_trained(trained) == 1
+    assert "expected --trained and --dataset together, got only --trained" in capsys.readouterr().err
+    assert compare_trained(trained, "--dataset", "7") == 1
+    assert "found none of 2, 3, 4 -> train these folds, or compare over those" in capsys.readouterr().err
+    assert compare_trained(trained, "--dataset", "7", "--folds", "1", "--trained", "../x=stock__p__2d") == 1
+    assert "ERROR [bad-model-name] ../x=stock__p__2d: expected a name without /" in capsys.readouterr().err
+    assert not (trained / "out").exists()
+
+
 def test_two_models_of_one_name_are_refused(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(folders, baseline="x=", model="x=") == 1
     assert "ERROR [duplicate-model]" in capsys.readouterr().err
