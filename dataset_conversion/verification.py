@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ from nnunet_multitask.dataset_conversion.sidecar_checks import (
 )
 from nnunet_multitask.dataset_conversion.verification_counts import count_classes
 from nnunet_multitask.datasets import list_cases, list_image_channels, training_images, training_masks
+from nnunet_multitask.documents import read_json
 from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, case_id_fault, read_sidecar
+from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, case_id_fault, read_sidecar, salvage_sidecar
 
 REPORT_VERSION = 1
 
@@ -94,9 +95,7 @@ def verify_dataset(
         not checked.
     """
     result = Verification(folder.name)
-    sidecar: LabelSidecar | None = None
-    with result.collecting():
-        sidecar = read_sidecar(folder / SIDECAR_NAME)
+    sidecar, uncertain = _read_sidecar(folder / SIDECAR_NAME, result)
     document: Mapping[str, Any] = {}
     with result.collecting():
         document = read_dataset_json(folder / "dataset.json")
@@ -128,7 +127,7 @@ def verify_dataset(
     _check_cases(folder, document, training, test, result)
     result.warnings += twin_warnings(findings)
     if sidecar is not None:
-        _check_sidecar(folder / SIDECAR_NAME, sidecar, labels, findings, result)
+        _check_sidecar(folder / SIDECAR_NAME, sidecar, uncertain, labels, findings, result)
     if splits_file is not None:
         with result.collecting():
             errors, warnings = fold_faults(splits_file, read_folds(splits_file), training, sidecar, findings)
@@ -136,6 +135,18 @@ def verify_dataset(
             result.warnings += warnings
     result.counts = count_classes(sidecar, findings, labels)
     return result
+
+
+def _read_sidecar(path: Path, result: Verification) -> tuple[LabelSidecar | None, frozenset[str]]:
+    """Return the sidecar, or what is sound in it and the targets that lost labels; None where nothing can be used."""
+    try:
+        return read_sidecar(path), frozenset()
+    except InputError as error:
+        result.errors.append(error)
+        return None, frozenset()
+    except InputErrors as errors:
+        result.errors += errors.errors
+        return salvage_sidecar(read_json(path)) or (None, frozenset())
 
 
 def _training_files(folder: Path, document: Mapping[str, Any], result: Verification) -> list[CaseFiles]:
@@ -217,19 +228,21 @@ def _check_cases(
 def _check_sidecar(
     path: Path,
     sidecar: LabelSidecar,
+    uncertain: Collection[str],
     labels: Mapping[str, tuple[int, ...]],
-    findings: Iterable[CaseFindings],
+    findings: Collection[CaseFindings],
     result: Verification,
 ) -> None:
-    findings = list(findings)
+    """Hold the sidecar against everything else; nothing is said of the counts of targets that are ``uncertain``."""
     training = {found.files.case_id for found in findings if found.files.part == "training"}
     test = {found.files.case_id for found in findings if found.files.part == "test"}
     masks = {found.files.case_id: found.mask for found in findings if found.mask is not None}
     result.errors += entry_faults(sidecar, training, test, path)
     result.errors += rule_faults(sidecar, labels, path)
     result.errors += slice_count_faults(sidecar, findings, path)
-    result.errors += class_faults(sidecar, training, path)
-    result.warnings += unknown_label_warnings(sidecar, training, path)
+    counted = {name: target for name, target in sidecar.targets.items() if name not in uncertain}
+    result.errors += class_faults(replace(sidecar, targets=counted), training, path)
+    result.warnings += unknown_label_warnings(replace(sidecar, targets=counted), training, path)
     result.warnings += contradictions(sidecar, masks, path)
     result.warnings += slice_contradictions(sidecar, path)
     result.warnings += shared_groups(sidecar, training, test, path)

@@ -14,6 +14,15 @@ PARTS = ("training", "test")
 KINDS = ("foreground", "empty", "unknown", "no mask")  # of masks
 NO_CLASS = "no class"  # known to have none of the classes of a multilabel target
 
+_PART_OF = {"train": "training", "training": "training", "test": "test"}  # what is what as a rule
+_SPLIT_ORDER = {"train": 0, "val": 1, "test": 2}
+_KIND_TITLES = {
+    "foreground": "with foreground",
+    "empty": "empty mask",
+    "unknown": "partly ignored",
+    "no mask": "without mask",
+}
+
 
 def count_classes(
     sidecar: LabelSidecar | None, findings: Collection[CaseFindings], labels: Mapping[str, tuple[int, ...]]
@@ -47,7 +56,8 @@ def count_classes(
     for part, case_ids in by_part.items():
         counts["parts"][part]["classes"] = count_labels(sidecar, case_ids)
     present = [f.files.case_id for f in findings]
-    for split in sorted({split for c in present if c in sidecar.cases and (split := sidecar.cases[c].split)}):
+    splits = {split for c in present if c in sidecar.cases and (split := sidecar.cases[c].split)}
+    for split in sorted(splits, key=lambda name: (_SPLIT_ORDER.get(name, len(_SPLIT_ORDER)), name)):
         members = [c for c in present if c in sidecar.cases and sidecar.cases[c].split == split]
         counts["splits"][split] = {"cases": len(members), "classes": count_labels(sidecar, members)}
     counts["masks"] = _mask_counts(sidecar, findings, labels)
@@ -71,8 +81,10 @@ def count_table(counts: Mapping[str, Any]) -> list[str]:
         columns: dict[str, dict[str, int]] = {
             part: entry["classes"][target] for part, entry in counts["parts"].items() if entry["cases"]
         }
-        if set(counts["splits"]) - {"train", "training", "test"}:
-            columns |= {f"split {name}": entry["classes"][target] for name, entry in counts["splits"].items()}
+        for name, entry in counts["splits"].items():
+            numbers = entry["classes"][target]
+            if numbers != columns.get(_PART_OF.get(name, "")):  # where they are the same, a column less
+                columns[f"split {name}"] = numbers
         for kind in KINDS:
             columns[_KIND_TITLES[kind]] = {name: entry[kind] for name, entry in classes.items()}
         names = [label for entry in classes.values() for label in entry["labels"]]
@@ -91,14 +103,6 @@ def count_table(counts: Mapping[str, Any]) -> list[str]:
         ]
         lines += _table([target, *shown], [[name, *(str(n[name]) for n in shown.values())] for name in rows])
     return lines
-
-
-_KIND_TITLES = {
-    "foreground": "with foreground",
-    "empty": "empty mask",
-    "unknown": "partly ignored",
-    "no mask": "without mask",
-}
 
 
 def _mask_counts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ __all__ = [
     "case_id_fault",
     "parse_sidecar",
     "read_sidecar",
+    "salvage_sidecar",
     "write_sidecar",
 ]
 
@@ -146,6 +147,44 @@ def parse_sidecar(document: Any, where: str | Path) -> LabelSidecar:
     if errors:
         raise InputErrors(errors)
     return LabelSidecar(targets, {case_id: _case(entry) for case_id, entry in document["cases"].items()})
+
+
+def salvage_sidecar(document: Any) -> tuple[LabelSidecar, frozenset[str]] | None:
+    """Return what is sound in a document that ``parse_sidecar`` refuses, for checks that should go on all the same.
+
+    Args:
+        document: the parsed JSON.
+
+    Returns:
+        A sidecar without the targets and labels that are at fault, and the names of the targets that lost labels; None
+        where the document does not follow the schema.
+    """
+    try:
+        check_schema(document, "class_labels.json", SIDECAR_NAME)
+    except InputErrors:
+        return None
+    targets = {name: parse_target(name, entry) for name, entry in document["targets"].items()}
+    targets = {name: target for name, target in targets.items() if not target_faults(target, SIDECAR_NAME)}
+    lost: set[str] = set()
+
+    def is_sound(name: str, label: Label) -> bool:
+        if name in targets and label_fault(targets[name], label) is None:
+            return True
+        lost.add(name)
+        return False
+
+    cases = {}
+    for case_id, entry in document["cases"].items():
+        if case_id_fault(case_id) is None:
+            case = _case(entry)
+            labels = {name: label for name, label in case.labels.items() if is_sound(name, label)}
+            slices = {
+                name: tuple(label if label is not None and is_sound(name, label) else None for label in found)
+                for name, found in case.slices.items()
+                if name in targets
+            }
+            cases[case_id] = replace(case, labels=labels, slices=slices)
+    return LabelSidecar(targets, cases), frozenset(lost)
 
 
 def case_id_fault(case_id: str) -> str | None:

@@ -15,6 +15,7 @@ from nnunet_multitask.labels import (
     case_id_fault,
     parse_sidecar,
     read_sidecar,
+    salvage_sidecar,
     write_sidecar,
 )
 
@@ -138,6 +139,24 @@ def test_attributes_that_json_cannot_hold(value: Any, text: str, tmp_path: Path)
         write_sidecar(sidecar, tmp_path / "class_labels.json")
     assert text in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_sound_in_a_faulty_document() -> None:
+    faulty = document()
+    sound = parse_sidecar(document(), "x")
+    assert salvage_sidecar(faulty) == (sound, frozenset())
+    faulty["targets"]["grade"] = {"type": "binary", "classes": ["a", "a"]}
+    faulty["cases"]["ICH_049"]["labels"] |= {"subtype": "SDH", "grade": "a"}
+    faulty["cases"]["ICH_049"]["slices"]["findings"][1] = ["SDH"]
+    faulty["cases"]["../x"] = {}
+    sidecar, lost = salvage_sidecar(faulty) or pytest.fail("the document follows the schema")
+    assert lost == {"subtype", "grade", "findings"}
+    assert sidecar.targets == sound.targets
+    assert sidecar.cases["HEM_bf7891541c"] == sound.cases["HEM_bf7891541c"]
+    assert sidecar.cases["ICH_049"].labels == {"findings": ("EDH", "IPH")}
+    assert sidecar.cases["ICH_049"].slices == {"findings": ((), None, None)}
+    assert len(sidecar.cases) == 2
+    assert salvage_sidecar({"version": 1}) is None
 
 
 @pytest.mark.parametrize("case_id", ["../a", "a/b", "a\0", "a b", "<script>", "=cmd()", "a" * 201, "", ".a", "-a"])

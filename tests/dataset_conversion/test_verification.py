@@ -138,6 +138,30 @@ def test_faults_of_the_sidecar(dataset: Path, edit: Callable[[Any], Any], code: 
     assert text in str(error)
 
 
+def test_a_faulty_label_hides_nothing_else(dataset: Path) -> None:
+    def edit(document: Any) -> None:
+        document["cases"]["a"]["labels"]["subtype"] = "SDH"
+        document["cases"]["b"]["labels"]["grade"] = "high"
+        document["cases"]["../c"] = document["cases"].pop("c")
+        for case in "df":
+            document["cases"][case]["group"] = "P"
+        document["cases"]["e"]["slices"] = {"subtype": ["IPH"], "grade": ["high"]}
+
+    change(dataset / "class_labels.json", edit)
+    result = verify_dataset(dataset)
+    found = [(error.code, error.where.rpartition("cases/")[2]) for error in result.errors]
+    assert found == [
+        ("unknown-class", "a/labels/subtype"),
+        ("unknown-target", "b/labels/grade"),
+        ("unknown-target", "e/slices/grade/0"),
+        ("unsafe-case-id", "../c"),
+        ("case-without-entry", "c"),
+        ("slice-count", "e/slices/subtype"),
+    ]
+    assert [warning.code for warning in result.warnings] == ["group-in-both-parts"]
+    assert result.counts["classes"]["subtype"] == {"IPH": 0, "IVH": 2, "unknown": 2}  # no word of one-class
+
+
 def test_missing_sidecar_does_not_hide_other_faults(dataset: Path) -> None:
     (dataset / "class_labels.json").unlink()
     save(dataset / "labelsTr" / "a.nii.gz", lesion_mask(3))
