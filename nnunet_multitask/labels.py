@@ -109,7 +109,7 @@ def read_sidecar(path: str | Path) -> LabelSidecar:
             "missing-sidecar",
             path,
             "expected the class labels of the dataset, found no such file",
-            f"write {SIDECAR_NAME} beside dataset.json; `nnunet-multitask convert` does so",
+            "write it beside dataset.json: `nnunet-multitask labels import` or `nnunet-multitask convert` does so",
         )
     return parse_sidecar(read_json(path), path)
 
