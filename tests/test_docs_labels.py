@@ -33,7 +33,7 @@ def codes(module: str) -> Iterator[str]:
     for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text("utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "InputError":
             text = ast.unparse(node.args[0])
-            endings = {"{side}": ("training", "validation"), "{what}": ("group", "split")}
+            endings = {"{side}": ("training", "validation"), "{what}": ("group", "split"), "{dimensions}": ("3", "4")}
             parts = re.findall(r"\{\w+\}", text)
             yield from (
                 (ast.literal_eval(text.lstrip("f").replace(parts[0], end)) for end in endings[parts[0]])
