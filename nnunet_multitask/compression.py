@@ -147,4 +147,4 @@ def _open(raw: bytes) -> gzip_ng.GzipNGFile:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError("damaged-gzip", path, f"expected a whole gzip stream, got: {error}", "copy the file again")
+    return InputError("damaged-gzip", path, f"expected a whole compressed stream, got: {error}", "copy the file again")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nnunet_multitask import itk_files, nifti
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.geometry import check_affine, corners_mm, spacing_of
+from nnunet_multitask.geometry import corners_mm, spacing_of
 from nnunet_multitask.storage import atomic_file
 
 ENDINGS = (*nifti.ENDINGS, *itk_files.ENDINGS)
@@ -273,7 +273,6 @@ def _read_volume(path: Path) -> Volume:
 
 
 def _volume(array: npt.NDArray[Any], affine: npt.NDArray[np.float64], path: Path) -> Volume:
-    check_affine(affine, path)
     x, y, z = (float(value) for value in spacing_of(affine))
     return Volume(array, (z, y, x), affine, path)
 

@@ -188,9 +188,10 @@ def _information(path: Path) -> Any:
 
 
 def _affine(reader: Any) -> Affine:
+    dimension = reader.GetDimension()  # 4 where channels share a file
     lps = np.eye(4)
-    lps[:3, :3] = np.array(reader.GetDirection()).reshape(3, 3) * np.array(reader.GetSpacing())
-    lps[:3, 3] = reader.GetOrigin()
+    lps[:3, :3] = (np.array(reader.GetDirection()).reshape(dimension, dimension) * reader.GetSpacing())[:3, :3]
+    lps[:3, 3] = reader.GetOrigin()[:3]
     return np.asarray(_RAS_LPS @ lps)
 
 

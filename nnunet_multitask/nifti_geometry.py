@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.geometry import Affine, check_right_angles, check_spacing, spacing_of
+from nnunet_multitask.geometry import Affine, check_affine, check_right_angles, check_spacing, spacing_of
 from nnunet_multitask.itk_files import read_affine
 
 MAX_DIFFERENCE = 1e-3  # of the elements of qform and sform, and of spacings
@@ -59,6 +59,7 @@ def affine_of(header: Any, path: Path) -> tuple[Affine, tuple[InputError, ...]]:
             fault = f"expected directions of some length, got the {used} {affine[:3].tolist()}"
             raise InputError("bad-affine", path, fault, "correct the header")
         affine[:3, :3] *= spacing / spacing_of(affine)
+    check_affine(affine, path)
     return affine, _doubts(forms, used, spacing, path)
 
 

@@ -84,6 +84,18 @@ def test_second_prediction_continues_only_what_lacks_mask_or_classification(trai
     assert again["cases"][first]["targets"] == document["cases"][first]["targets"]
 
 
+def test_a_truncated_image_is_refused_before_anything_is_predicted(trained, tmp_path):
+    for path in (trained.raw / "imagesTs").iterdir():
+        content = path.read_bytes()
+        (tmp_path / path.name).write_bytes(content[: len(content) // 2])
+    log = trained.run(
+        "nnunet-multitask", "predict", "-i", str(tmp_path), "-o", str(tmp_path / "out"),
+        *f"-d 901 -c 3d_fullres -p micro -tr {TRAINER} -device cpu -npp 0 -nps 0".split(), status=1,
+    )  # fmt: skip
+    assert log.count("ERROR [damaged-gzip]") == 2
+    assert not list((tmp_path / "out").glob("*.nii.gz"))
+
+
 def test_comparison_writes_a_report(trained, predicted):
     output = trained.folder / "comparison"
     trained.run(

@@ -165,6 +165,14 @@ def test_qform_and_sform_that_differ_give_a_warning(tmp_path: Path, sform_code: 
     assert nifti.affine[0, 3] == (7 if used == "qform" else 0)
 
 
+def test_qform_and_sform_that_differ_in_a_4d_file(tmp_path: Path) -> None:
+    array = np.zeros((*SHAPE_XYZ, 2), np.int16)
+    path = save_nifti(tmp_path / "a.nii.gz", array, oblique(), oblique(10), sform_code=2)
+    nifti = read_nifti(path, dimensions=4)
+    np.testing.assert_allclose(nifti.affine, oblique(10), atol=1e-5)
+    assert "the qform was used" in nifti.warnings[0].fault
+
+
 def test_spacing_is_that_of_pixdim(tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "a.nii", qform_code=0, pixdim=[1, 0.5, 0.6, 4, 0, 0, 0, 0])
     nifti = read_nifti(path)

@@ -18,6 +18,7 @@ from nnunet_multitask.config import PLANS_KEY
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.aggregation import AGGREGATIONS
 from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
+from nnunet_multitask.inference.inputs import check_images
 from nnunet_multitask.inference.model import (
     aggregations_of_plans,
     check_model_folder,
@@ -236,6 +237,7 @@ class MultiTaskPredictor(nnUNetPredictor):
             self._records = {case_ids[i]: self._records[case_ids[i]] for i in range(len(inputs)) if i not in keep}
             logger.info("%d of %d cases are finished, %d to go", len(inputs) - len(keep), len(inputs), len(keep))
         self._waiting = [case_ids[i] for i in keep]
+        check_images({case_ids[i]: inputs[i] for i in keep}, list(self.dataset_json["channel_names"].values()))
         return (
             [inputs[i] for i in keep],
             [outputs[i] for i in keep] if outputs else outputs,

@@ -1,0 +1,61 @@
+"""Images that a prediction is asked for, looked at before the network starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.files import ENDINGS, Volume, check_same_geometry, read_image
+from nnunet_multitask.plausibility import intensity_warning
+
+logger = logging.getLogger(__name__)
+
+NUM_THREADS = 4  # unpacking and checking leave Python's lock
+
+
+def check_images(cases: Mapping[str, Sequence[str | Path]], channel_names: Sequence[str]) -> None:
+    """Read every image once and refuse what nnU-Net would misread: a truncated scan becomes zeros there.
+
+    Doubtful images, such as a CT without Hounsfield units, are named in the log.
+
+    Args:
+        cases: the channels of each case, in order; none is right. Formats other than ``files.ENDINGS`` are passed over.
+        channel_names: as in dataset.json.
+
+    Raises:
+        InputErrors: every fault of every image, and channels of one case that lie on different voxels.
+    """
+
+    def check(paths: Sequence[str | Path]) -> tuple[list[InputError], list[InputError]]:
+        return _check_case([Path(path) for path in paths], channel_names)
+
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        found = list(pool.map(check, cases.values()))
+    for _, warnings in found:
+        for warning in warnings:
+            logger.warning("WARN %s", warning)
+    errors = [error for errors, _ in found for error in errors]
+    if errors:
+        raise InputErrors(errors)
+
+
+def _check_case(paths: Sequence[Path], channel_names: Sequence[str]) -> tuple[list[InputError], list[InputError]]:
+    errors: list[InputError] = []
+    warnings: list[InputError] = []
+    first: Volume | None = None
+    for path, name in zip(paths, channel_names, strict=False):  # nnU-Net says where their numbers differ
+        if not path.name.endswith(ENDINGS):
+            continue
+        try:
+            image = read_image(path)
+            warnings += image.warnings
+            doubt = intensity_warning(image, name)
+            warnings += [doubt] if doubt is not None else []
+            first = first or image
+            check_same_geometry(first, image)
+        except InputError as error:
+            errors.append(error)
+    return errors, warnings
