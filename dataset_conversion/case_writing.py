@@ -8,7 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_multitask.dataset_conversion.channels import make_channels
+from nnunet_multitask.dataset_conversion.channels import (
+    ChannelOptions,
+    make_channels,
+    strip_skull,
+    stripping_warning,
+)
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions, LoadedCase, Source, SourceCase
 from nnunet_multitask.dataset_conversion.voxel_digest import voxel_digest
 from nnunet_multitask.errors import InputError, InputErrors
@@ -104,12 +109,12 @@ def convert_case(case: SourceCase, *, source: Source, output: Path | None, optio
         return CaseOutcome(case.case, tuple(faults), inputs=inputs)
     mask = volumes.pop() if loaded.mask is not None else None
     try:
-        channels = [channel for image in volumes for channel in make_channels(image, options.channels)]
+        channels, channel_warnings = _make_channels(volumes, mask, options.channels)
     except InputError as error:
         return CaseOutcome(case.case, (error,), inputs=inputs)
     outcome = CaseOutcome(
         loaded.case or case.case,
-        warnings=(*loaded.warnings, *_warnings(case, volumes, mask, source)),
+        warnings=(*loaded.warnings, *_warnings(case, volumes, mask, source, channel_warnings)),
         repairs=(*loaded.repairs, *repairs),
         inputs=inputs,
         foreground_voxels=None if mask is None else _foreground_voxels(mask, source),
@@ -175,8 +180,11 @@ def _same_geometry(
     return volumes, repairs, faults
 
 
-def _warnings(case: SourceCase, images: Sequence[Volume], mask: Volume | None, source: Source) -> list[str]:
+def _warnings(
+    case: SourceCase, images: Sequence[Volume], mask: Volume | None, source: Source, more: Sequence[InputError]
+) -> list[str]:
     found = [warning for volume in (*images, *([mask] if mask else [])) for warning in volume.warnings]
+    found.extend(more)
     if source.intensities_are_hu:
         found += [
             warning
@@ -195,6 +203,20 @@ def _warnings(case: SourceCase, images: Sequence[Volume], mask: Volume | None, s
         if fault:
             found.append(InputError("mask-against-class", mask.path, fault, "look at the case; correct mask or class"))
     return [str(InputError(w.code, relative_name(w.where, source.folder), w.fault, w.remedy)) for w in found]
+
+
+def _make_channels(
+    images: Sequence[Volume], mask: Volume | None, options: ChannelOptions
+) -> tuple[list[Volume], list[InputError]]:
+    """Return the channels that all images become, and what stripping did to the labels."""
+    stripped = [strip_skull(image) for image in images] if options.skull_strip else images
+    others = replace(options, skull_strip=False)
+    warnings = [
+        warning
+        for before, after in zip(images, stripped, strict=True)
+        if mask is not None and (warning := stripping_warning(before, after, mask)) is not None
+    ]
+    return [channel for image in stripped for channel in make_channels(image, others)], warnings
 
 
 def _foreground_voxels(mask: Volume, source: Source) -> int:

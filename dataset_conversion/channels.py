@@ -198,6 +198,24 @@ def strip_skull(image: Volume) -> Volume:
     return replace(image, array=np.where(find_intracranial(image), image.array, air), changed=True)
 
 
+def stripping_warning(image: Volume, stripped: Volume, mask: Volume) -> InputError | None:
+    """Say whether skull stripping cut labelled voxels away.
+
+    Args:
+        image, stripped: (Z, Y, X), before and after ``strip_skull``.
+        mask: (Z, Y, X) on the same voxels; every value but 0 is looked at together.
+
+    Returns:
+        A warning with their number, or None; None for an empty mask, too.
+    """
+    labelled = mask.array > 0
+    lost = int(np.count_nonzero(labelled & (image.array != stripped.array)))
+    if not lost:
+        return None
+    fault = f"expected all labelled voxels inside of the skull, got {lost} of {np.count_nonzero(labelled)} outside"
+    return InputError("label-outside-skull", mask.path, fault, "look at the case; convert it without --skull-strip")
+
+
 def mirror(image: Volume) -> Volume:
     """Return the image flipped along the array axis that runs nearest to left-right, on the voxels of the original."""
     return replace(image, array=np.flip(image.array, patient_axes(image)[2]), changed=True)

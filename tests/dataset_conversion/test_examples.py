@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from nnunet_multitask.cli.main import main
+from nnunet_multitask.dataset_conversion.phantom_anatomy import SCALP
 from nnunet_multitask.dataset_conversion.phantom_hemseg200 import plan_split
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.files import read_image
@@ -93,6 +94,8 @@ def test_instance(folder: Path) -> None:
     for name, case in zip(("001", "002", "003"), plan_split("train", 3), strict=True):
         scan = case.draw()
         scans.append(scan)
+        if name == "003":
+            scan.mask[tuple(np.argwhere(scan.tissue == SCALP)[0])] = 1  # a slip of the pen
         save(folder / "train_2" / "data" / f"{name}.nii.gz", scan.image.T, scan.affine, qform_only=False)
         save(folder / "train_2" / "label" / f"{name}.nii.gz", scan.mask.T, scan.affine, qform_only=False)
 
@@ -114,6 +117,10 @@ def test_instance(folder: Path) -> None:
     expected = np.clip((scans[1].image[blood] + 20.0) / 120, 0, 1) * 255  # 40/120 HU
     assert np.abs(channel[blood] - expected).max() <= 0.51
     assert channel[0, 0, 0] == 0
+    (warning,) = read_json(dataset / "conversion_report.json")["warnings"]
+    assert warning.startswith(
+        "[label-outside-skull] label/003.nii.gz: expected all labelled voxels inside of the skull, "
+    )
     assert main(["verify", "22", "--json"]) == 0
 
 

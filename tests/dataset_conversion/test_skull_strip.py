@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from nnunet_multitask.dataset_conversion.channels import ChannelOptions, make_channels
+from nnunet_multitask.dataset_conversion.channels import (
+    ChannelOptions,
+    make_channels,
+    strip_skull,
+    stripping_warning,
+)
 from nnunet_multitask.dataset_conversion.phantom_anatomy import SULCAL_CSF
 from nnunet_multitask.dataset_conversion.phantom_hemseg200 import plan_split
 from nnunet_multitask.dataset_conversion.phantom_physionet import plan_cohort
@@ -113,6 +119,23 @@ def test_outside_becomes_air_and_windows_come_after() -> None:
     assert stripped.array.dtype == np.int16
     (bone,) = make_channels(image(array), ChannelOptions(windows=("bone",), skull_strip=True))
     np.testing.assert_array_equal(bone.array, np.where(inside, 76, 0))  # (35 + 800) / 2800 * 255
+
+
+def test_labels_that_are_cut_away_are_named() -> None:
+    array, inside = head()
+    before = image(array)
+    after = strip_skull(before)
+    mask = replace(before, array=inside.astype(np.uint8), path=Path("mask.nii.gz"))
+    assert stripping_warning(before, after, mask) is None
+    mask.array[20, 50, :10] = 2  # beside the head, where all is air already, and in its skin
+    warning = stripping_warning(before, after, mask)
+    assert warning is not None
+    outside = int((array[20, 50, :10] != -1000).sum())
+    assert str(warning).startswith(
+        "[label-outside-skull] mask.nii.gz: expected all labelled voxels inside of the skull, "
+        f"got {outside} of {np.count_nonzero(mask.array)} outside -> look at the case"
+    )
+    assert stripping_warning(before, after, replace(mask, array=np.zeros_like(mask.array))) is None
 
 
 def test_phantom_brain() -> None:
