@@ -55,9 +55,7 @@ def join_trained(args: argparse.Namespace) -> Trained:
         if (name or model) in models:
             fault = f"expected another name than {name or model}"
             raise InputError("duplicate-model", argument, fault, f"name them: --trained NAME={model}")
-        if "/" in (name or model) or (name or model) in (".", ".."):
-            fault = "expected a name without /, which a folder is called by"
-            raise InputError("bad-model-name", argument, fault, "choose another name")
+        check_model_name(name or model, argument)
         models[name or model] = find_trained_model(results, model, ending, folds=args.folds, splits=splits)
     folders = {name: Path(args.output) / "out_of_fold" / name for name in models}
     for name, found in models.items():
@@ -71,6 +69,13 @@ def join_trained(args: argparse.Namespace) -> Trained:
         {name: found.metadata for name, found in models.items()},
         frozenset(cases),
     )
+
+
+def check_model_name(name: str, argument: str) -> None:
+    """Refuse a name that would lead out of the output folder, in which folders are called by it."""
+    if "/" in name or name in (".", ".."):
+        fault = "expected a name without /, which a folder is called by"
+        raise InputError("bad-model-name", argument, fault, "choose another name")
 
 
 def _if_there(path: Path) -> Path | None:

@@ -28,13 +28,11 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nnunet_multitask.cli._scoring import add_shared_arguments, check_output, read_dataset_info, read_labels, text_of
+from nnunet_multitask.cli._trained import Trained, check_model_name, join_trained
 from nnunet_multitask.errors import InputError
-
-if TYPE_CHECKING:
-    from nnunet_multitask.cli._trained import Trained
 
 HELP = "compare models with a baseline over the same cases, with a report"
 
@@ -88,6 +86,12 @@ def _add_test_arguments(parser: argparse.ArgumentParser) -> None:
         help="also judge whether each model's DSC is at most so much worse than the baseline's, for example 0.02",
     )
     parser.add_argument(
+        "--map-classes",
+        metavar="A=B,...",
+        help="the models were trained on another data set: class A of theirs (mask label, class of a target) is class "
+        'B of this one, "-" none of it; or a JSON file with "labels" and "targets"',
+    )
+    parser.add_argument(
         "--intersection",
         action="store_true",
         help="compare over the cases that every model predicted, where they predicted different ones",
@@ -97,17 +101,28 @@ def _add_test_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare, write report and tables, print the differences."""
     from nnunet_multitask.evaluation.comparison import TestOptions, compare_folders
+    from nnunet_multitask.evaluation.mapped_predictions import map_models
     from nnunet_multitask.evaluation.report import write_report
 
     check_output(args.output, is_folder=True)
     baseline, models, trained = _models(args)
     dataset = read_dataset_info(args, list(models.values()))
+    sidecar, additions = read_labels(args), {}
+    if args.map_classes is not None:
+        models, sidecar, additions["class_mapping"] = map_models(
+            args.map_classes,
+            models,
+            args.output / "mapped_classes",
+            labels=dataset.labels,
+            sidecar=sidecar,
+            file_ending=dataset.file_ending,
+        )
     comparison = compare_folders(
         args.reference,
         models,
         baseline,
         labels=dataset.labels,
-        sidecar=read_labels(args),
+        sidecar=sidecar,
         images_dir=args.images,
         file_ending=dataset.file_ending,
         num_workers=args.num_workers,
@@ -119,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
         model_metadata=trained.metadata,
         case_ids=trained.case_ids,
     )
+    comparison |= additions
     report = write_report(comparison, args.output)
     if args.json:
         answer = {
@@ -144,13 +160,14 @@ def named_folders(baseline: str, models: list[str]) -> tuple[str, dict[str, Path
     """Split ``[NAME=]DIR`` and return the baseline's name and all folders by name, the baseline first.
 
     Raises:
-        InputError: two folders with one name.
+        InputError: two folders with one name, or a name that is none of a folder.
     """
     folders: dict[str, Path] = {}
     for argument in (baseline, *models):
         name, separator, folder = argument.partition("=")
         path = Path(folder if separator and name else argument)
         name = name if separator and name else path.absolute().name
+        check_model_name(name, argument)
         if name in folders:
             raise InputError(
                 "duplicate-model",
@@ -168,8 +185,6 @@ def _models(args: argparse.Namespace) -> tuple[str, dict[str, Path], Trained]:
     Raises:
         InputError: no baseline, no reference, or trained models without a dataset.
     """
-    from nnunet_multitask.cli._trained import Trained, join_trained
-
     where = "nnunet-multitask compare"
     if bool(args.trained) != (args.dataset is not None):
         fault = f"expected --trained and --dataset together, got only {'--trained' if args.trained else '--dataset'}"
@@ -210,6 +225,10 @@ def describe(comparison: Mapping[str, Any]) -> str:
         )
     lines.append("missed and false positive cases count with DSC 0 and the diagonal of the image")
     lines += [line for name in comparison["comparisons"] for line in _verdicts(comparison, name)]
+    mapping = comparison.get("class_mapping", {"not_covered": {"labels": []}})
+    if mapping["not_covered"]["labels"]:
+        names = ", ".join(mapping["not_covered"]["labels"])
+        lines.append(f"no model knows the labels {names}: where the reference has them, they count as not found")
     case_set = comparison["case_set"]
     if case_set["rule"] == "intersection":
         left_out = len({case_id for cases in case_set["left_out"].values() for case_id in cases})

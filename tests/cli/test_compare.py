@@ -95,6 +95,19 @@ def test_an_unknown_metric_is_refused(folders: Path, capsys: pytest.CaptureFixtu
     assert "ERROR [unknown-metric] family: expected different metrics among dsc, " in capsys.readouterr().err
 
 
+def test_models_of_another_data_set(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("stock", "better"):
+        (folders / name / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "blood": 1}}))
+    (folders / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "bleeding": 1, "oedema": 2}}))
+    assert compare(folders, "--map-classes", "blood=bleeding") == 0
+    out = capsys.readouterr().out
+    assert "better   1.000" in out
+    assert "no model knows the labels oedema: where the reference has them, they count as not found" in out
+    document = json.loads((folders / "out" / "comparison.json").read_text())
+    assert document["class_mapping"]["labels"] == {"blood": "bleeding"}
+    assert document["models"]["better"]["folder"] == str(folders / "out" / "mapped_classes" / "better")
+
+
 @pytest.fixture
 def trained(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same two cases as a dataset whose folds 0 and 1 two trainers have predicted."""
