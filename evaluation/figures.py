@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from nnunet_multitask.evaluation.volumes import bland_altman
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart; the baseline comes first
 PLOT_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#000000")
 DASHES: tuple[Any, ...] = ("--", "-", "-.", ":", "-")
@@ -31,6 +33,7 @@ STYLE: Any = {
     "axes.grid": True,
     "grid.color": "#e3e8ed",
     "axes.axisbelow": True,
+    "text.parse_math": False,  # a dollar in the name of a model or class is a dollar
 }
 
 
@@ -97,27 +100,27 @@ def dsc_plot(values: Mapping[str, Mapping[str, float]]) -> Picture:
     return to_picture(figure, alt)
 
 
-def roc_plot(curves: Mapping[str, Mapping[str, Any]], title: str) -> Picture:
+def roc_plot(curves: Mapping[str, Mapping[str, Any]], title: str, names: Sequence[str] = ()) -> Picture:
     """ROC curves of one class.
 
     Args:
-        curves: model name to {"fpr": points, "tpr": points, "auc": area}.
+        curves: model name to {"fpr": points, "tpr": points, "auc": area}; with "band", {"fpr", "low", "high"}, the
+            pointwise interval of the sensitivity is drawn behind the curve.
         title: what is called positive.
+        names: all models in the order of their colours; by default those of curves.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color="#8b97a3", linewidth=1, linestyle=":")
-        for index, (name, curve) in enumerate(curves.items()):
-            axes.plot(
-                curve["fpr"],
-                curve["tpr"],
-                color=PLOT_COLOURS[(index + 1) % len(PLOT_COLOURS)],
-                linestyle=DASHES[(index + 1) % len(DASHES)],
-                linewidth=2.2,
-                label=f"{name}: AUC {curve['auc']:.3f}",
-                clip_on=False,
-            )
+        for name, curve in curves.items():
+            colour, dash = _line(name, names or list(curves))
+            band = curve.get("band")
+            if band:
+                axes.fill_between(band["fpr"], band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
+            label = f"{name}: AUC {curve['auc']:.3f}"
+            line = {"color": colour, "linestyle": dash, "linewidth": 2.2, "label": label}
+            axes.plot(curve["fpr"], curve["tpr"], clip_on=False, **line)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=title)
         axes.set_xlabel("1 - specificity")
         axes.set_ylabel("sensitivity")
@@ -126,12 +129,15 @@ def roc_plot(curves: Mapping[str, Mapping[str, Any]], title: str) -> Picture:
     return to_picture(figure, f"ROC curves, {title}. Area under the curve: {areas}.")
 
 
-def reliability_plot(panels: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> Picture:
+def reliability_plot(
+    panels: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], names: Sequence[str] = ()
+) -> Picture:
     """Reliability curves: what share of the cases has the class, by the probability that was said.
 
     Args:
         panels: title, then name of the curve, to {"probability": means of the bins, "share": of these, "n": cases}.
             The area of a point tells how many cases its bin holds.
+        names: all curves in the order of their colours; by default those of each panel.
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -141,9 +147,9 @@ def reliability_plot(panels: Mapping[str, Mapping[str, Mapping[str, Sequence[flo
         for place, (title, curves) in enumerate(panels.items(), 1):
             axes = figure.add_subplot(rows, columns, place)
             axes.plot([0, 1], [0, 1], color="#8b97a3", linewidth=1, linestyle=":")
-            for index, (name, curve) in enumerate(curves.items()):
-                colour = PLOT_COLOURS[index % len(PLOT_COLOURS)]
-                line = {"color": colour, "linestyle": DASHES[index % len(DASHES)], "linewidth": 2, "label": name}
+            for name, curve in curves.items():
+                colour, dash = _line(name, names or list(curves))
+                line = {"color": colour, "linestyle": dash, "linewidth": 2, "label": name}
                 axes.plot(curve["probability"], curve["share"], **line)
                 sizes = 160 * np.asarray(curve["n"]) / max(curve["n"])
                 axes.scatter(curve["probability"], curve["share"], s=sizes, color=colour, alpha=0.6, linewidths=0)
@@ -154,6 +160,41 @@ def reliability_plot(panels: Mapping[str, Mapping[str, Mapping[str, Sequence[flo
             axes.set_ylabel("share of cases with the class")
             axes.legend(loc="upper left", frameon=True, framealpha=0.95, edgecolor="#e3e8ed")
     return to_picture(figure, f"Reliability curves. {'; '.join(texts)}.")
+
+
+def volume_plot(volumes: Mapping[str, Sequence[tuple[float, float]]]) -> Picture:
+    """Bland-Altman plots: difference of predicted and reference volume by their mean, one panel a model.
+
+    Args:
+        volumes: model name to (reference, prediction) in mL, at least one pair each.
+    """
+    columns = min(2, len(volumes))
+    rows = -(-len(volumes) // columns)
+    texts = []
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.7 * columns, 3.1 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes in panels[len(volumes) :]:
+            axes.set_axis_off()
+        for index, (axes, (name, pairs)) in enumerate(zip(panels, volumes.items(), strict=False)):
+            found = bland_altman([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+            values = np.asarray(pairs)
+            colour = PLOT_COLOURS[index % len(PLOT_COLOURS)]
+            axes.scatter(values.mean(axis=1), values[:, 1] - values[:, 0], s=20, color=colour, alpha=0.7, linewidths=0)
+            axes.axhline(0, color="#8b97a3", linewidth=1, linestyle=":")
+            axes.axhline(found["bias"], color=colour, linewidth=1.6)
+            text = f"{name}: bias {found['bias']:+.2f} mL"
+            if found["limits_of_agreement"] is not None:
+                low, high = found["limits_of_agreement"]
+                for limit in (low, high):
+                    axes.axhline(limit, color=colour, linewidth=1.2, linestyle="--")
+                text += f", limits of agreement {low:+.2f} to {high:+.2f} mL"
+            texts.append(text)
+            axes.set_title(name)
+            axes.set_xlabel("mean of both volumes, mL")
+            axes.set_ylabel("prediction minus reference, mL")
+            axes.label_outer()
+    return to_picture(figure, f"Bland-Altman plots of {len(next(iter(volumes.values())))} cases. {'; '.join(texts)}.")
 
 
 def confusion_plot(matrix: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Picture:
@@ -197,3 +238,9 @@ def to_picture(figure: Figure, alt: str) -> Picture:
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
     return Picture(uri, alt, round(figure.get_figwidth() * PIXELS_PER_INCH))
+
+
+def _line(name: str, names: Sequence[str]) -> tuple[str, Any]:
+    """Return colour and dash of a model, the same in every figure."""
+    index = list(names).index(name)
+    return PLOT_COLOURS[index % len(PLOT_COLOURS)], DASHES[index % len(DASHES)]

@@ -1,4 +1,4 @@
-"""Pictures of a few cases: one axial slice with the contours of the reference and of every model."""
+"""Pictures of a few cases: one axial slice, and in it what every model found, missed and made up."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ import nibabel
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, withStroke
 from numpy.typing import NDArray
 
 from nnunet_multitask.datasets import list_image_channels
 from nnunet_multitask.evaluation.aggregation import penalised_pairs
-from nnunet_multitask.evaluation.figures import DASHES, STYLE, Picture, to_picture
+from nnunet_multitask.evaluation.figures import STYLE, Picture, to_picture
 from nnunet_multitask.evaluation.regions import FOREGROUND
 from nnunet_multitask.files import check_same_geometry, read_image, read_mask
 
 logger = logging.getLogger(__name__)
 
 BRAIN_WINDOW_HU = (0.0, 80.0)  # level 40, width 80
-# as in the plots, but light enough for a dark picture; the reference is white
-OVERLAY_COLOURS = ("#FF9D2E", "#56B4E9", "#00D9A0", "#F0A6D0")
 REFERENCE_COLOUR = "#FFFFFF"
+MODEL_COLOUR = "#F5A3D0"
+# Okabe and Ito's, of different lightness: they can be told apart without seeing colours, too
+AREA_COLOURS = {"true positive": "#56B4E9", "false positive": "#D55E00", "false negative": "#F0E442"}
 ZOOM_MARGIN_MM = 15.0
+PANEL_INCHES = 3.4
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A case that is shown, why, and its picture."""
+    """A case that is shown, why, and its pictures: the whole slice, then one for each model."""
 
     case_id: str
     why: str
-    picture: Picture
+    pictures: tuple[Picture, ...]
 
 
 def choose_cases(comparison: Mapping[str, Any], model: str) -> dict[str, str]:
@@ -92,78 +93,112 @@ def draw_overlays(comparison: Mapping[str, Any], cases: Mapping[str, str]) -> li
             continue
         files = {name: folder / f"{case_id}{ending}" for name, folder in masks.items()}
         present = {name: path for name, path in files.items() if path.is_file()}
-        picture = draw_case(
+        pictures = draw_case(
             images[case_id][0], present, is_ct=comparison["image_channel"] == "CT", title=case_id, names=list(masks)
         )
-        overlays.append(Overlay(case_id, why, picture))
+        overlays.append(Overlay(case_id, why, pictures))
     return overlays
 
 
-def draw_case(image: Path, masks: Mapping[str, Path], *, is_ct: bool, title: str, names: Sequence[str]) -> Picture:
-    """Draw the axial slice of a case in which the models disagree most.
+def draw_case(
+    image: Path, masks: Mapping[str, Path], *, is_ct: bool, title: str, names: Sequence[str]
+) -> tuple[Picture, ...]:
+    """Draw the axial slice of a case in which the models disagree most: the whole slice, then what each model did.
 
     Args:
         image: the image file.
         masks: "reference" and each model's name to its mask file; voxels above 0 are drawn.
         is_ct: show the brain window (level 40, width 80 HU); otherwise the 1st to 99th percentile of the slice.
         title: name of the case.
-        names: every name that may be in masks, in the order of the colours.
+        names: every name that may be in masks, in the order of the pictures.
+
+    Returns:
+        The whole slice with a frame, then for each model the framed part with true positive, false positive and false
+        negative areas, the contour of the reference and that of the model.
 
     Raises:
         InputError: a file cannot be read, or a mask has another geometry than the image.
     """
     volume = read_image(image)
     grey = to_lps(volume.array, volume.affine)
-    contours = {}
+    found = {}
     for name, path in masks.items():
         mask = read_mask(path)
         check_same_geometry(volume, mask)
-        contours[name] = to_lps(mask.array > 0, mask.affine)
+        found[name] = to_lps(mask.array > 0, mask.affine)
     spacing = to_lps_spacing(volume.affine)
-    k = slice_of_interest(contours, names)
+    k = slice_of_interest(found, names)
     window = BRAIN_WINDOW_HU if is_ct else tuple(np.percentile(grey[:, :, k], (1, 99)))
+    slices = {name: mask[:, :, k] for name, mask in found.items()}
+    box = _zoom_box(list(slices.values()), grey.shape[:2], spacing)
+    where = f"Case {title}, axial slice {k + 1} of {grey.shape[2]} seen from below"
     with mpl.rc_context(STYLE | {"axes.grid": False}):
-        width, height = grey.shape[0] * spacing[0], grey.shape[1] * spacing[1]
-        figure = Figure(
-            figsize=(6.4, float(np.clip(0.5 + 3.1 * height / width, 2.5, 4.6))), facecolor="black", layout="constrained"
-        )
-        whole, near = figure.subplots(1, 2)
-        box = _zoom_box([mask[:, :, k] for mask in contours.values()], grey.shape[:2], spacing)
-        for axes in (whole, near):
-            _draw_slice(axes, grey[:, :, k], window, spacing)
-        whole.add_patch(
-            mpl.patches.Rectangle(
-                (box[0].start - 0.5, box[1].start - 0.5),
-                box[0].stop - box[0].start,
-                box[1].stop - box[1].start,
-                fill=False,
-                edgecolor="#c9d3dc",
-                linewidth=0.8,
-            )
-        )
-        handles = []
-        for index, name in enumerate(names):
-            if name not in contours:
-                continue
-            colour, dash = _line(index)
-            _draw_contour(near, contours[name][:, :, k], colour, dash)
-            handles.append(Line2D([], [], color=colour, linestyle=dash, linewidth=1.8, label=name))
-        near.set_xlim(box[0].start - 0.5, box[0].stop - 0.5)
-        near.set_ylim(box[1].stop - 0.5, box[1].start - 0.5)
-        for side, x, align in (("R", 0.02, "left"), ("L", 0.98, "right")):
-            letter = whole.text(x, 0.5, side, transform=whole.transAxes, color="white", ha=align, va="center")
-            letter.set_path_effects([withStroke(linewidth=2, foreground="black"), Normal()])
-        figure.legend(
-            handles=handles,
-            loc="outside lower center",
-            ncols=len(handles),
-            frameon=False,
-            labelcolor="white",
-            fontsize=10,
-        )
-    shown = ", ".join(contours)
-    alt = f"Case {title}, axial slice {k + 1} of {grey.shape[2]} from below, with the contours of {shown}."
-    return to_picture(figure, alt)
+        pictures = [_whole_slice(grey[:, :, k], window, spacing, box, where)]
+        for name in names:
+            if name != "reference" and name in slices:
+                areas = _areas(slices["reference"], slices[name])
+                pictures.append(_framed(grey[:, :, k], window, spacing, box, areas, slices, name, where))
+    return tuple(pictures)
+
+
+def _whole_slice(
+    grey: NDArray[Any],
+    window: tuple[float, ...],
+    spacing: tuple[float, ...],
+    box: tuple[slice, slice],
+    where: str,
+) -> Picture:
+    figure, axes = _panel("whole slice")
+    _draw_slice(axes, grey, window, spacing)
+    corner, size = (
+        (box[0].start - 0.5, box[1].start - 0.5),
+        (box[0].stop - box[0].start, box[1].stop - box[1].start),
+    )
+    axes.add_patch(mpl.patches.Rectangle(corner, *size, fill=False, edgecolor="#c9d3dc", linewidth=0.8))
+    for side, x, align in (("R", 0.02, "left"), ("L", 0.98, "right")):
+        letter = axes.text(x, 0.5, side, transform=axes.transAxes, color="white", ha=align, va="center")
+        letter.set_path_effects([withStroke(linewidth=2, foreground="black"), Normal()])
+    return to_picture(figure, f"{where}: the whole slice, with a frame around the masks.")
+
+
+def _framed(
+    grey: NDArray[Any],
+    window: tuple[float, ...],
+    spacing: tuple[float, ...],
+    box: tuple[slice, slice],
+    areas: Mapping[str, NDArray[np.bool_]],
+    slices: Mapping[str, NDArray[np.bool_]],
+    name: str,
+    where: str,
+) -> Picture:
+    figure, axes = _panel(name)
+    _draw_slice(axes, grey, window, spacing)
+    for area, mask in areas.items():
+        rgba = np.zeros((*mask.T.shape, 4))
+        rgba[mask.T] = mpl.colors.to_rgba(AREA_COLOURS[area], 0.5)
+        axes.imshow(rgba, aspect=spacing[1] / spacing[0], interpolation="nearest")
+    _draw_contour(axes, slices["reference"], REFERENCE_COLOUR, "-")
+    _draw_contour(axes, slices[name], MODEL_COLOUR, "--")
+    axes.set_xlim(box[0].start - 0.5, box[0].stop - 0.5)
+    axes.set_ylim(box[1].stop - 0.5, box[1].start - 0.5)
+    mm2 = spacing[0] * spacing[1]
+    counts = ", ".join(f"{area} {np.count_nonzero(mask) * mm2:.0f} square millimetres" for area, mask in areas.items())
+    return to_picture(figure, f"{where}, {name} and reference in the frame: {counts}.")
+
+
+def _panel(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(PANEL_INCHES, PANEL_INCHES + 0.28), facecolor="black", layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title if len(title) < 40 else title[:37] + "...", color="white", fontsize=10)
+    return figure, axes
+
+
+def _areas(reference: NDArray[np.bool_], model: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    return {
+        "true positive": reference & model,
+        "false positive": model & ~reference,
+        "false negative": reference & ~model,
+    }
 
 
 def to_lps(array: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
@@ -207,12 +242,6 @@ def _lps_orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _baseline_first(comparison: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return sorted(comparison["models"].items(), key=lambda item: item[0] != comparison["baseline"])
-
-
-def _line(index: int) -> tuple[str, Any]:
-    if index == 0:
-        return REFERENCE_COLOUR, "-"
-    return OVERLAY_COLOURS[(index - 1) % len(OVERLAY_COLOURS)], DASHES[(index - 1) % len(DASHES)]
 
 
 def _draw_slice(axes: Axes, grey: NDArray[Any], window: tuple[float, ...], spacing: tuple[float, ...]) -> None:

@@ -1,55 +1,36 @@
-"""report.html: a comparison on one self-contained page, with comparison.json and cases.csv beside it."""
+"""report.html and its twins: a comparison on one self-contained page, as Markdown, and its tables as files."""
 
 from __future__ import annotations
 
-import math
+import base64
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
-from nnunet_multitask.documents import write_json
+from nnunet_multitask.documents import read_json, write_json
+from nnunet_multitask.evaluation import report_texts
 from nnunet_multitask.evaluation.aggregation import penalised
 from nnunet_multitask.evaluation.case_table import write_case_table
-from nnunet_multitask.evaluation.comparison import TESTED_METRICS
-from nnunet_multitask.evaluation.figures import Picture, confusion_plot, dsc_plot, roc_plot
-from nnunet_multitask.evaluation.overlays import choose_cases, draw_overlays
+from nnunet_multitask.evaluation.headline import headline_rows
+from nnunet_multitask.evaluation.mask_agreement import mask_agreements
+from nnunet_multitask.evaluation.overlays import AREA_COLOURS, choose_cases, draw_overlays
+from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME
 from nnunet_multitask.evaluation.regions import FOREGROUND
+from nnunet_multitask.evaluation.report_pictures import dsc_picture, target_pictures, volume_picture
+from nnunet_multitask.evaluation.strata import stratify
 from nnunet_multitask.storage import atomic_file
 
 REPORT_NAME = "report.html"
 COMPARISON_NAME = "comparison.json"
 CASES_NAME = "cases.csv"
-METRIC_TITLES = {"dsc": "DSC", "hd95": "HD95", "hd95_directed": "HD95, directed", "hd": "HD"}
-CLASS_METRIC_TITLES = {
-    "auc": "AUC",
-    "balanced_accuracy": "Balanced accuracy",
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
-    "specificity": "Specificity",
-    "f1": "F1",
-    "mcc": "MCC",
-    "kappa": "Kappa",
-}
-REASONS = {
-    "one_class": "one class only",
-    "no_cases": "no cases",
-    "n_below_2": "fewer than 2 cases",
-    "all_differences_zero": "all equal",
-    "all_differences_equal": "all differences equal",
-    "both_empty": "both empty",
-    "missed": "missed",
-    "false_positive": "false positive",
-    "no_positive_decision": "never decided",
-    "no_positive_reference": "no such case",
-    "no_negative_reference": "no other case",
-    "fewer_than_10_units": "fewer than 10 cases",
-    "not_in_family": "not corrected",
-    "no_positive_reference_or_decision": "no such case",
-}
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(comparison: Mapping[str, Any], output_dir: str | Path) -> Path:
@@ -78,34 +59,58 @@ def write_report(comparison: Mapping[str, Any], output_dir: str | Path) -> Path:
 def render_report(comparison: Mapping[str, Any]) -> str:
     """Return the page as HTML; see `write_report`."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "signed": _signed, "p_value": _p_value, "reason": _reason}
-    baseline = comparison["baseline"]
-    others = [name for name in comparison["models"] if name != baseline]
-    cases = choose_cases(comparison, others[0])
+    for name in ("number", "signed", "p_value", "reason", "interval"):
+        environment.filters[name] = getattr(report_texts, name)
+    content = report_content(comparison)
+    cases = choose_cases(comparison, content["change_of"])
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return environment.get_template("report.html.j2").render(
-        comparison=comparison,
-        baseline=baseline,
-        others=others,
-        names=[baseline, *others],
-        regions=_regions(comparison),
-        region_titles={region: _region_title(region, comparison) for region in comparison["labels"]},
-        foreground=FOREGROUND,
-        metric_titles=METRIC_TITLES,
-        tested_metrics={metric: TESTED_METRICS[metric] for metric in METRIC_TITLES},
-        class_metric_titles=CLASS_METRIC_TITLES,
-        facts=_facts(comparison, [baseline, *others]),
-        targets=_targets(comparison),
-        dsc_picture=_dsc_picture(comparison, [baseline, *others]),
+        **content,
+        script=Markup(script),  # our own file; the policy of the page lets this one run and no other
+        script_hash=digest,
+        dsc_picture=dsc_picture(comparison),
+        volume_picture=volume_picture(comparison),
+        pictures={
+            target: target_pictures(target, entry["scores"], entry["classes"], content["names"])
+            for target, entry in content["targets"].items()
+        },
         overlays=draw_overlays(comparison, cases),
-        change_of=others[0],
-        rows=_case_rows(comparison, [baseline, *others]),
+        area_colours=AREA_COLOURS,
+        rows=_case_rows(comparison, content["names"]),
     )
+
+
+def report_content(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page and its Markdown twin have in common, by the names that the templates use."""
+    names = report_texts.model_names(comparison)
+    return {
+        "comparison": comparison,
+        "baseline": names[0],
+        "others": names[1:],
+        "change_of": names[1],
+        "names": names,
+        "regions": report_texts.shown_regions(comparison),
+        "region_titles": {region: report_texts.region_title(region, comparison) for region in comparison["labels"]},
+        "foreground": FOREGROUND,
+        "metric_titles": report_texts.METRIC_TITLES,
+        "class_metric_titles": report_texts.CLASS_METRIC_TITLES,
+        "calibration_titles": report_texts.CALIBRATION_TITLES,
+        "test_titles": report_texts.TEST_TITLES,
+        "rule_titles": report_texts.RULE_TITLES,
+        "headline": (rows := headline_rows(comparison)),
+        "headline_groups": [(group, list(found)) for group, found in groupby(rows, key=lambda row: row.group)],
+        "facts": _facts(comparison, names),
+        "targets": _targets(comparison),
+        "stratifications": stratify(comparison),
+        "run_times": {name: _run_time(Path(comparison["models"][name]["folder"])) for name in names},
+    }
 
 
 def _facts(comparison: Mapping[str, Any], names: list[str]) -> dict[str, list[str | None]]:
@@ -120,10 +125,14 @@ def _facts(comparison: Mapping[str, Any], names: list[str]) -> dict[str, list[st
         "Plans": ("plans", "plans_name"),
         "Configuration": ("configuration",),
         "Folds": ("folds",),
+        "Seed": ("seed",),
+        "Code (git)": ("git_hash", "git"),
         "Checkpoints (SHA-256)": ("checkpoint_sha256",),
     }.items():
-        values = [next((model[key] for key in keys if model.get(key)), None) for model in models]
-        if title != "Dataset" or any(values):
+        values = [
+            next((model[key] for key in keys if model.get(key) not in (None, [], {}, "")), None) for model in models
+        ]
+        if title not in ("Seed", "Code (git)") or any(value is not None for value in values):
             facts[title] = [None if value is None else _text(value) for value in values]
     facts["Predictions"] = [comparison["models"][name]["folder"] for name in names]
     return facts
@@ -137,53 +146,32 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _regions(comparison: Mapping[str, Any]) -> list[str]:
-    """All foreground first; a single label that is the same is not shown twice."""
-    labels = comparison["labels"]
-    return [FOREGROUND, *(name for name, values in labels.items() if values != labels[FOREGROUND])]
-
-
-def _region_title(region: str, comparison: Mapping[str, Any]) -> str:
-    labels = comparison["labels"]
-    if region != FOREGROUND:
-        return region
-    same = [name for name, values in labels.items() if name != FOREGROUND and values == labels[FOREGROUND]]
-    return same[0] if same else "all labels together"
-
-
 def _targets(comparison: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """For each target its scores by model and its pictures."""
+    """For each target its classes, its scores by model, the rules of the mask by model, and how both agree."""
     targets: dict[str, dict[str, Any]] = {}
     for name, model in comparison["models"].items():
         for target, score in model["classification"].items():
-            targets.setdefault(target, {"scores": {}, "pictures": []})["scores"][name] = score
+            targets.setdefault(target, {"scores": {}, "classes": score["classes"]})["scores"][name] = score
     for target, entry in targets.items():
-        classes = next(iter(entry["scores"].values()))["classes"]
-        entry["classes"] = classes
-        for label in classes if len(classes) > 2 else classes[1:]:
-            curves = {
-                name: {**score["per_class"][label]["roc"], "auc": score["per_class"][label]["auc"]}
-                for name, score in entry["scores"].items()
-                if score["per_class"].get(label, {}).get("roc")
-            }
-            if curves:
-                entry["pictures"].append(roc_plot(curves, f"{target}: {label} against the rest"))
-        for name, score in entry["scores"].items():
-            if "confusion_matrix" in score and score["n"]:
-                entry["pictures"].append(confusion_plot(score["confusion_matrix"], classes, f"{target}, {name}"))
+        entry["rules"] = {
+            name: found["rules"]
+            for name, model in comparison["models"].items()
+            if (found := (model.get("mask_classification") or {}).get(target)) and found["rules"]
+        }
+        entry["agreements"] = mask_agreements(comparison, target)
+        entry["compared"] = {
+            name: found[target] for name, found in comparison.get("class_comparisons", {}).items() if target in found
+        }
     return targets
 
 
-def _dsc_picture(comparison: Mapping[str, Any], names: list[str]) -> Picture | None:
-    values: dict[str, dict[str, float]] = {}
-    for name in names:
-        scores = comparison["models"][name]["segmentation"]["cases"]
-        found = {case_id: penalised(score[FOREGROUND], "dsc", 0.0) for case_id, score in scores.items()}
-        values[name] = {case_id: dsc for case_id, dsc in found.items() if dsc is not None}
-    shared = [case_id for case_id in values[names[0]] if all(case_id in scores for scores in values.values())]
-    if not shared:
-        return None
-    return dsc_plot({name: {case_id: scores[case_id] for case_id in shared} for name, scores in values.items()})
+def _run_time(folder: Path) -> dict[str, float] | None:
+    """Seconds of the network by case, where the predictions tell it: number, median, sum."""
+    path = folder / CLASSIFICATION_NAME
+    document = read_json(path) if path.is_file() else {}
+    cases = document.get("cases", {}) if isinstance(document, dict) else {}
+    seconds = [float(entry["seconds"]) for entry in cases.values() if entry.get("seconds") is not None]
+    return {"n": len(seconds), "median": median(seconds), "sum": sum(seconds)} if seconds else None
 
 
 def _case_rows(comparison: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
@@ -221,25 +209,3 @@ def _decision(found: Mapping[str, Any]) -> dict[str, Any]:
         "right": set(decision) == set(reference),
         "probability": None,
     }
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "n/a" if value is None else f"{value:.{digits}f}"
-
-
-def _signed(value: float | None, digits: int = 3) -> str:
-    if value is None:
-        return "n/a"
-    text = f"{value:+.{digits}f}"
-    return text.replace("-", "\u2212") if float(text) else f"{0:.{digits}f}"
-
-
-def _p_value(test: Mapping[str, Any]) -> str:
-    p = test["p"]
-    if p is None:
-        return f"n/a ({_reason(test['reason'])})"
-    return "< 0.001" if p < 0.001 or math.isclose(p, 0) else f"{p:.3f}"
-
-
-def _reason(code: str) -> str:
-    return REASONS.get(code, code.replace("_", " "))

@@ -77,9 +77,12 @@ def test_worst_best_and_largest_change_are_chosen(cohort: Path) -> None:
     assert sum(reasons.count("DSC") for reasons in chosen.values()) == 3
     overlays = draw_overlays(document, {"c1": "why", "absent": "no image"})
     assert [(overlay.case_id, overlay.why) for overlay in overlays] == [("c1", "why")]
-    assert overlays[0].picture.uri.startswith("data:image/png;base64,")
-    assert "Case c1, axial slice" in overlays[0].picture.alt
-    assert "reference, baseline, model" in overlays[0].picture.alt
+    whole, baseline, model = overlays[0].pictures
+    assert whole.uri.startswith("data:image/png;base64,")
+    assert "Case c1, axial slice" in whole.alt
+    # slice 2 or 3: 4 x 5 voxels of 2 x 2 mm, in the baseline one column too far
+    assert "baseline and reference in the frame: true positive 64 square millimetres, false positive 16" in baseline.alt
+    assert "true positive 80 square millimetres, false positive 0 square millimetres, false negative 0" in model.alt
 
 
 def test_an_image_on_another_grid_is_refused(cohort: Path, write_nifti: Callable[..., Path]) -> None:

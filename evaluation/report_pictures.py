@@ -1,0 +1,79 @@
+"""Which figures a comparison gets: Dice and volumes of all cases; ROC, reliability and confusion of each target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnunet_multitask.evaluation.aggregation import penalised
+from nnunet_multitask.evaluation.figures import (
+    Picture,
+    confusion_plot,
+    dsc_plot,
+    reliability_plot,
+    roc_plot,
+    volume_plot,
+)
+from nnunet_multitask.evaluation.regions import FOREGROUND
+from nnunet_multitask.evaluation.report_texts import model_names
+
+
+def dsc_picture(comparison: Mapping[str, Any]) -> Picture | None:
+    """Return the plot of the foreground's DSC over the cases that have one for every model; None without any."""
+    values: dict[str, dict[str, float]] = {}
+    for name in model_names(comparison):
+        scores = comparison["models"][name]["segmentation"]["cases"]
+        found = {case_id: penalised(score[FOREGROUND], "dsc", 0.0) for case_id, score in scores.items()}
+        values[name] = {case_id: dsc for case_id, dsc in found.items() if dsc is not None}
+    shared = [case_id for case_id in next(iter(values.values())) if all(case_id in s for s in values.values())]
+    if not shared:
+        return None
+    return dsc_plot({name: {case_id: scores[case_id] for case_id in shared} for name, scores in values.items()})
+
+
+def volume_picture(comparison: Mapping[str, Any]) -> Picture | None:
+    """Return the Bland-Altman plots of the foreground's volume; None where every mask is empty."""
+    volumes = {}
+    for name in model_names(comparison):
+        scores = [entry[FOREGROUND] for entry in comparison["models"][name]["segmentation"]["cases"].values()]
+        pairs = [(s["reference_volume_ml"], s["volume_ml"]) for s in scores if s["status"] != "both_empty"]
+        if pairs:
+            volumes[name] = pairs
+    return volume_plot(volumes) if volumes else None
+
+
+def target_pictures(
+    target: str, scores: Mapping[str, Mapping[str, Any]], classes: Sequence[str], names: Sequence[str]
+) -> list[Picture]:
+    """Return the figures of a target.
+
+    Args:
+        target: its name.
+        scores: by model, as in comparison.json.
+        classes: their names.
+        names: all models of the comparison, in the order of their colours.
+    """
+    pictures = []
+    shown = classes if len(classes) > 2 else classes[1:]
+    per_class = {
+        label: {name: s["per_class"][label] for name, s in scores.items() if label in s["per_class"]} for label in shown
+    }
+    for label, entries in per_class.items():
+        curves = {name: {**entry["roc"], "auc": entry["auc"]} for name, entry in entries.items() if entry.get("roc")}
+        if curves:
+            pictures.append(roc_plot(curves, f"{target}: {label} against the rest", names))
+    panels = {
+        f"{target}: {label}": found
+        for label, entries in per_class.items()
+        if (found := {name: e["reliability"] for name, e in entries.items() if _points(e.get("reliability"))})
+    }
+    if panels:
+        pictures.append(reliability_plot(panels, names))
+    for name, score in scores.items():
+        if score.get("confusion_matrix") and score["n"]:
+            pictures.append(confusion_plot(score["confusion_matrix"], classes, f"{target}, {name}"))
+    return pictures
+
+
+def _points(curve: Mapping[str, Sequence[float]] | None) -> bool:
+    return bool(curve and curve["n"])
