@@ -165,16 +165,16 @@ def _segmentation(comparison: Mapping[str, Any]) -> Iterator[HeadlineRow]:
 
 
 def _metric_change(entry: Mapping[str, Any], digits: int) -> Change:
-    primary = entry.get("primary", {"test": "wilcoxon", "p": entry["wilcoxon"]["p"]})
+    primary = entry["primary"]
     difference = entry["mean_difference"]
     tests = [name for name in ("paired_t", "wilcoxon", "permutation") if name in entry]
     return Change(
         difference,
-        entry.get("interval"),
+        entry["interval"],
         primary["test"],
         primary["p"],
         entry[primary["test"]].get("reason"),
-        primary.get("p_holm"),
+        primary["p_holm"],
         primary.get("reason"),
         None if not difference else (difference > 0) == entry["higher_is_better"],
         entry["wins"],
@@ -194,7 +194,7 @@ def _classification(comparison: Mapping[str, Any]) -> Iterator[HeadlineRow]:
                 score = models[name]["classification"].get(target)
                 if score is None:
                     continue
-                compared = comparison.get("class_comparisons", {}).get(name, {}).get(target)
+                compared = comparison["class_comparisons"].get(name, {}).get(target)
                 yield HeadlineRow(
                     "classification",
                     target,

@@ -160,7 +160,7 @@ def _targets(comparison: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         }
         entry["agreements"] = mask_agreements(comparison, target)
         entry["compared"] = {
-            name: found[target] for name, found in comparison.get("class_comparisons", {}).items() if target in found
+            name: found[target] for name, found in comparison["class_comparisons"].items() if target in found
         }
     return targets
 
