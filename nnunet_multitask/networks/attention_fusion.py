@@ -95,10 +95,10 @@ class AttentionFusion(nn.Module):
             for stage, weight, projection in zip(features, weights, self.projections, strict=True)
         ]
         stages = torch.stack(pooled, dim=1)  # (B, S, P, D)
-        # both attentions start near the identity: a branch whose signal they shrink learns too late
-        gate = 2 * self.channel_attention(stages.mean(dim=(1, 2)))  # (B, D), about 1 at first
-        weights_of_stages = len(features) * self.stage_weights()  # their mean is 1
-        fused = (stages * weights_of_stages[None, :, None, None]).sum(dim=1) * gate[:, None]
+        # the gate is about 1 at first: one that halves the signal delays learning. The weights of the stages sum to 1:
+        # a branch with several times the signal pulls at the encoder and costs segmentation
+        gate = 2 * self.channel_attention(stages.mean(dim=(1, 2)))  # (B, D)
+        fused = (stages * self.stage_weights()[None, :, None, None]).sum(dim=1) * gate[:, None]
         return fused.flatten(1)
 
     def _voxel_weights(self, index: int, stage: torch.Tensor, foreground: torch.Tensor | None) -> torch.Tensor:
