@@ -26,11 +26,11 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.cli._scoring import add_shared_arguments, check_output, read_dataset_info, read_labels, text_of
+from nnunet_multitask.cli._comparison_text import describe
+from nnunet_multitask.cli._scoring import add_shared_arguments, check_output, read_dataset_info, read_labels
 from nnunet_multitask.cli._trained import Trained, check_model_name, join_trained
 from nnunet_multitask.errors import InputError
 
@@ -92,6 +92,21 @@ def _add_test_arguments(parser: argparse.ArgumentParser) -> None:
         'B of this one, "-" none of it; or a JSON file with "labels" and "targets"',
     )
     parser.add_argument(
+        "--published",
+        action="append",
+        default=[],
+        metavar="PAPER",
+        help="put the tables of a paper beside yours: xiao2025, ahmed2025, chokshi2025, hoseyni2024; may be repeated",
+    )
+    parser.add_argument(
+        "--triage",
+        metavar="TARGET[:CLASS]",
+        help="simulate how long positive scans wait when they are read by the probability of this class (of two "
+        "exclusive classes the second); needs the next two options",
+    )
+    parser.add_argument("--arrivals-per-hour", type=float, metavar="N", help="scans that arrive, for --triage")
+    parser.add_argument("--minutes-per-scan", type=float, metavar="MIN", help="reading time of a scan, for --triage")
+    parser.add_argument(
         "--intersection",
         action="store_true",
         help="compare over the cases that every model predicted, where they predicted different ones",
@@ -102,12 +117,18 @@ def run(args: argparse.Namespace) -> int:
     """Compare, write report and tables, print the differences."""
     from nnunet_multitask.evaluation.comparison import TestOptions, compare_folders
     from nnunet_multitask.evaluation.mapped_predictions import map_models
+    from nnunet_multitask.evaluation.published_results import beside_published, read_published
     from nnunet_multitask.evaluation.report import write_report
+    from nnunet_multitask.evaluation.triage import triage_models
 
     check_output(args.output, is_folder=True)
+    _check_triage(args)
+    for name in args.published:
+        read_published(name)  # refuses before the long part
     baseline, models, trained = _models(args)
     dataset = read_dataset_info(args, list(models.values()))
-    sidecar, additions = read_labels(args), {}
+    sidecar = read_labels(args)
+    additions: dict[str, Any] = {}
     if args.map_classes is not None:
         models, sidecar, additions["class_mapping"] = map_models(
             args.map_classes,
@@ -134,6 +155,11 @@ def run(args: argparse.Namespace) -> int:
         model_metadata=trained.metadata,
         case_ids=trained.case_ids,
     )
+    if args.published:
+        additions["published"] = {name: beside_published(name, comparison) for name in args.published}
+    if args.triage is not None:
+        rates = {"arrivals_per_hour": args.arrivals_per_hour, "minutes_per_scan": args.minutes_per_scan}
+        additions["triage"] = triage_models(comparison, args.triage, **rates)
     comparison |= additions
     report = write_report(comparison, args.output)
     if args.json:
@@ -147,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
                 }
                 for name, model in comparison["models"].items()
             },
-            **{key: comparison[key] for key in ("case_set", "comparisons", "class_comparisons")},
+            **{key: comparison[key] for key in ("case_set", "comparisons", "class_comparisons", *additions)},
         }
         print(json.dumps(answer, indent=2, allow_nan=False))
     else:
@@ -179,6 +205,13 @@ def named_folders(baseline: str, models: list[str]) -> tuple[str, dict[str, Path
     return next(iter(folders)), folders
 
 
+def _check_triage(args: argparse.Namespace) -> None:
+    rates = (args.arrivals_per_hour, args.minutes_per_scan)
+    if (args.triage is not None) != (None not in rates) or (args.triage is None and rates != (None, None)):
+        fault = "expected --triage, --arrivals-per-hour and --minutes-per-scan together, got only some of them"
+        raise InputError("missing-option", "nnunet-multitask compare", fault, "give all three")
+
+
 def _models(args: argparse.Namespace) -> tuple[str, dict[str, Path], Trained]:
     """Return the baseline's name and the folders of all models, and fill in what the dataset tells.
 
@@ -200,70 +233,6 @@ def _models(args: argparse.Namespace) -> tuple[str, dict[str, Path], Trained]:
         raise InputError("one-model", where, fault, "name both: --baseline, --model or --trained")
     baseline, models = named_folders(given[0], given[1:])
     return baseline, models, trained
-
-
-def describe(comparison: Mapping[str, Any]) -> str:
-    """Return the differences of a comparison as tables for the terminal."""
-    baseline, primary = comparison["baseline"], comparison["test_options"]["primary"]
-    width = max(5, *(len(name) for name in comparison["models"]))
-    lines = [
-        f"{'model':{width}}  {'DSC':>6}  {'HD95 mm':>8}  {'DSC difference':>14}  {'95 % interval':>18}  "
-        f"{f'p ({primary})':>15}  {'p (Holm)':>8}  AUC"
-    ]
-    for name, model in sorted(comparison["models"].items(), key=lambda item: item[0] != baseline):
-        summary = model["segmentation"]["summary"]["foreground"]
-        auc = ", ".join(f"{target} {text_of(score['auc'])}" for target, score in model["classification"].items())
-        difference, interval, p, p_holm = "baseline", "", "", ""
-        if name != baseline:
-            test = comparison["comparisons"][name]["foreground"]["dsc"]
-            difference, interval = text_of(test["mean_difference"], 4), _interval_text(test["interval"])
-            p, p_holm = text_of(test["primary"]["p"], 4), text_of(test["primary"]["p_holm"], 4)
-        lines.append(
-            f"{name:{width}}  {text_of(summary['dsc']['penalised']['mean']):>6}  "
-            f"{text_of(summary['hd95']['penalised']['mean'], 2):>8}  {difference:>14}  {interval:>18}  {p:>15}  "
-            f"{p_holm:>8}  {auc or '-'}"
-        )
-    lines.append("missed and false positive cases count with DSC 0 and the diagonal of the image")
-    lines += [line for name in comparison["comparisons"] for line in _verdicts(comparison, name)]
-    mapping = comparison.get("class_mapping", {"not_covered": {"labels": []}})
-    if mapping["not_covered"]["labels"]:
-        names = ", ".join(mapping["not_covered"]["labels"])
-        lines.append(f"no model knows the labels {names}: where the reference has them, they count as not found")
-    case_set = comparison["case_set"]
-    if case_set["rule"] == "intersection":
-        left_out = len({case_id for cases in case_set["left_out"].values() for case_id in cases})
-        lines.append(f"over the {case_set['scored']} cases that every model predicted: {left_out} others are left out")
-    return "\n".join(lines)
-
-
-def _verdicts(comparison: Mapping[str, Any], name: str) -> Iterator[str]:
-    """What the table has no column for: non-inferiority, and the tests of the classes."""
-    verdict = comparison["comparisons"][name]["foreground"]["dsc"].get("non_inferiority")
-    if verdict is not None:
-        word = {True: "non-inferior", False: "not shown to be non-inferior", None: "no verdict"}[
-            verdict["non_inferior"]
-        ]
-        reason = f" ({verdict['reason']})" if "reason" in verdict else ""
-        yield (
-            f"{name}: DSC {word} at a margin of {verdict['margin']:g}{reason}, "
-            f"lower bound of the difference {text_of(verdict['bound'], 4)}"
-        )
-    for target, tests in comparison["class_comparisons"][name].items():
-        for label, auc in tests["auc"].items():
-            ends = _interval_text(auc)
-            yield (
-                f"{name}: {target} AUC of {label} {text_of(auc['auc'])} against {text_of(auc['baseline_auc'])}, "
-                f"difference {text_of(auc['difference'])} {ends}, p (DeLong) {text_of(auc['p'], 4)}"
-            )
-        accuracy = tests["accuracy"]
-        yield (
-            f"{name}: {target} accuracy {text_of(accuracy['model'])} against {text_of(accuracy['baseline'])}, "
-            f"p (McNemar) {text_of(accuracy['mcnemar']['p'], 4)}"
-        )
-
-
-def _interval_text(interval: Mapping[str, Any]) -> str:
-    return "n/a" if interval["low"] is None else f"{interval['low']:.4f} to {interval['high']:.4f}"
 
 
 def _command() -> str | None:

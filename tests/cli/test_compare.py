@@ -95,6 +95,42 @@ def test_an_unknown_metric_is_refused(folders: Path, capsys: pytest.CaptureFixtu
     assert "ERROR [unknown-metric] family: expected different metrics among dsc, " in capsys.readouterr().err
 
 
+def test_published_tables_stand_below(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(folders, "--published", "xiao2025") == 0
+    out = capsys.readouterr().out
+    assert "yours: better          1.000" in out
+    assert "! auc_of_hard_labels: printed as AUC, but of hard labels: it is balanced accuracy" in out
+    document = json.loads((folders / "out" / "comparison.json").read_text())
+    assert document["published"]["xiao2025"]["tables"][1]["yours"]["stock"]["dsc"] == 0.75
+    assert compare(folders, "--published", "nobody") == 1
+    assert "ERROR [unknown-paper]" in capsys.readouterr().err
+
+
+def test_triage_needs_its_rates(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(folders, "--triage", "blood", "--minutes-per-scan", "5") == 1
+    assert "ERROR [missing-option]" in capsys.readouterr().err
+    assert compare(folders, "--minutes-per-scan", "5") == 1
+    assert "expected --triage, --arrivals-per-hour and --minutes-per-scan together" in capsys.readouterr().err
+
+
+def test_triage_is_simulated(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = {"type": "binary", "classes": ["no", "yes"]}
+    cases = {
+        "a": {"targets": {"blood": {"probabilities": {"no": 0.8, "yes": 0.2}, "decision": "no"}}},
+        "b": {"targets": {"blood": {"probabilities": {"no": 0.1, "yes": 0.9}, "decision": "yes"}}},
+    }
+    predicted = {"version": 1, "targets": {"blood": target}, "cases": cases}
+    (folders / "better" / "classification.json").write_text(json.dumps(predicted))
+    labels = {"a": {"labels": {"blood": "no"}}, "b": {"labels": {"blood": "yes"}}}
+    sidecar = {"version": 1, "targets": {"blood": target}, "cases": labels}
+    (folders / "class_labels.json").write_text(json.dumps(sidecar))
+    rates = ["--triage", "blood", "--arrivals-per-hour", "6", "--minutes-per-scan", "5"]
+    assert compare(folders, "--labels", str(folders / "class_labels.json"), *rates) == 0
+    out = capsys.readouterr().out
+    assert "triage by blood: yes (simulated; 6 scans per hour, 5 min each, reader busy 50 % of the time):" in out
+    assert "  better: median wait of 1 positive scans" in out
+
+
 def test_models_of_another_data_set(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("stock", "better"):
         (folders / name / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "blood": 1}}))
