@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nnunet_multitask import itk_files, nifti
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.geometry import corners_mm, spacing_of
+from nnunet_multitask.geometry import check_affine, corners_mm, spacing_of
 from nnunet_multitask.storage import atomic_file
 
 ENDINGS = (*nifti.ENDINGS, *itk_files.ENDINGS)
@@ -143,9 +143,10 @@ def write_volume(volume: Volume, path: str | Path) -> None:
         path: a file with one of ``ENDINGS``; missing folders are made.
 
     Raises:
-        InputError: an ending, or a type of voxels, that cannot be written.
+        InputError: an ending, a type of voxels or an affine that cannot be written.
     """
     path = Path(path)
+    check_affine(volume.affine, path)
     write = nifti.write_nifti if _is_nifti(path) else itk_files.write_itk
     with atomic_file(path) as temporary:
         write(volume.array, volume.affine, temporary)

@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from nifti_files import BAD_FILES, LPS, QFORM_SFORM_DIFFER, SHAPE_XYZ, BadFile, oblique, save_nifti
+from nifti_files import BAD_FILES, LPS, QFORM_SFORM_DIFFER, SHAPE_XYZ, BadFile, oblique, save_nifti, sheared
 
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.files import (
@@ -206,6 +206,13 @@ def test_a_marker_is_found_at_its_place_in_the_patient(tmp_path: Path, ending: s
         nifti = nibabel.load(tmp_path / f"a{ending}")
         index = np.rint(np.linalg.inv(nifti.affine) @ [*place, 1])[:3].astype(int)
         assert nifti.dataobj[tuple(index)] == 1000
+
+
+def test_what_would_be_refused_at_reading_is_not_written(tmp_path: Path) -> None:
+    for affine, code in ((sheared(), "sheared-affine"), (np.diag([0.5, 0.6, 60.0, 1.0]), "bad-spacing")):
+        with pytest.raises(InputError, match=rf"\[{code}\]"):
+            write_volume(volume(affine), tmp_path / "a.nii.gz")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_left_of_a_failed_write(tmp_path: Path) -> None:
