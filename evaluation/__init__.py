@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nnunet_multitask.evaluation.calibrate import fit_calibration
     from nnunet_multitask.evaluation.calibration import apply_calibration, read_calibration
-    from nnunet_multitask.evaluation.comparison import compare_folders
+    from nnunet_multitask.evaluation.comparison import ComparisonOptions, compare_folders
     from nnunet_multitask.evaluation.folders import evaluate_folders
     from nnunet_multitask.evaluation.predictions import read_classification
     from nnunet_multitask.evaluation.report import write_report
     from nnunet_multitask.evaluation.segmentation import SegmentationMetrics, segmentation_metrics
 
 __all__ = [
+    "ComparisonOptions",
     "SegmentationMetrics",
     "apply_calibration",
     "compare_folders",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ComparisonOptions": "comparison",
     "SegmentationMetrics": "segmentation",
     "apply_calibration": "calibration",
     "compare_folders": "comparison",

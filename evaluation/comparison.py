@@ -41,7 +41,7 @@ FAMILY = ("dsc", "hd95", "hd95_directed", "hd")
 
 
 @dataclass(frozen=True)
-class TestOptions:
+class ComparisonOptions:
     """What is to be named before the results are seen.
 
     Args:
@@ -53,8 +53,6 @@ class TestOptions:
     primary: PrimaryTest = "wilcoxon"
     family: tuple[str, ...] = FAMILY
     dsc_margin: float | None = None
-
-    __test__ = False  # no class of tests for pytest
 
     def check(self) -> None:
         """Raise InputErrors for an unknown test or metric, and for a margin outside 0 to 1."""
@@ -89,7 +87,7 @@ def compare_folders(
     tolerance_mm: float = 1e-3,
     model_metadata: Mapping[str, Mapping[str, Any]] | None = None,
     command: str | None = None,
-    options: TestOptions = TestOptions(),
+    options: ComparisonOptions = ComparisonOptions(),
     intersection: bool = False,
     case_ids: Collection[str] | None = None,
 ) -> dict[str, Any]:
@@ -199,7 +197,7 @@ def _check_models(folders: Mapping[str, Path], baseline: str) -> None:
 
 
 def _compare(
-    model: Mapping[str, Any], baseline: Mapping[str, Any], patients: Mapping[str, str], options: TestOptions
+    model: Mapping[str, Any], baseline: Mapping[str, Any], patients: Mapping[str, str], options: ComparisonOptions
 ) -> dict[str, dict[str, dict[str, Any]]]:
     diagonals = {case_id: entry["diagonal_mm"] for case_id, entry in baseline["geometry"].items()}
     return {

@@ -115,7 +115,7 @@ def _add_test_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, write report and tables, print the differences."""
-    from nnunet_multitask.evaluation.comparison import TestOptions, compare_folders
+    from nnunet_multitask.evaluation.comparison import ComparisonOptions, compare_folders
     from nnunet_multitask.evaluation.mapped_predictions import map_models
     from nnunet_multitask.evaluation.published_results import beside_published, read_published
     from nnunet_multitask.evaluation.report import write_report
@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
         progress=True,
         tolerance_mm=args.geometry_tolerance_mm,
         command=_command(),
-        options=TestOptions(args.primary_test, tuple(args.family), args.non_inferiority_margin),
+        options=ComparisonOptions(args.primary_test, tuple(args.family), args.non_inferiority_margin),
         intersection=args.intersection,
         model_metadata=trained.metadata,
         case_ids=trained.case_ids,

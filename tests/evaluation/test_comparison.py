@@ -12,7 +12,7 @@ import pytest
 from nnunet_multitask.documents import write_json
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.case_table import write_case_table
-from nnunet_multitask.evaluation.comparison import TestOptions, compare_folders
+from nnunet_multitask.evaluation.comparison import ComparisonOptions, compare_folders
 from nnunet_multitask.labels import read_sidecar
 
 LABELS = {"background": 0, "IPH": 1, "IVH": 2}
@@ -126,7 +126,7 @@ def test_classes_of_two_models_are_compared(cohort: Path) -> None:
 
 
 def test_primary_test_family_and_margin_are_written_down(cohort: Path) -> None:
-    options = TestOptions(primary="permutation", family=("dsc", "nsd"), dsc_margin=0.02)
+    options = ComparisonOptions(primary="permutation", family=("dsc", "nsd"), dsc_margin=0.02)
     document = compare(cohort, options=options)
     assert document["test_options"] == {"primary": "permutation", "family": ["dsc", "nsd"], "dsc_margin": 0.02}
     dsc = document["comparisons"]["model"]["IPH"]["dsc"]
@@ -140,7 +140,7 @@ def test_primary_test_family_and_margin_are_written_down(cohort: Path) -> None:
 
 def test_unknown_tests_metrics_and_margins_are_refused_together(cohort: Path) -> None:
     with pytest.raises(InputErrors) as caught:
-        compare(cohort, options=TestOptions(primary="z", family=("dice",), dsc_margin=2.0))  # type: ignore[arg-type]
+        compare(cohort, options=ComparisonOptions(primary="z", family=("dice",), dsc_margin=2.0))  # type: ignore[arg-type]
     assert [error.code for error in caught.value.errors] == ["unknown-test", "unknown-metric", "bad-margin"]
 
 
