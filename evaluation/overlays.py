@@ -173,10 +173,10 @@ def _framed(
 ) -> Picture:
     figure, axes = _panel(name)
     _draw_slice(axes, grey, window, spacing)
+    rgba = np.zeros((*grey.T.shape, 4))
     for area, mask in areas.items():
-        rgba = np.zeros((*mask.T.shape, 4))
         rgba[mask.T] = mpl.colors.to_rgba(AREA_COLOURS[area], 0.5)
-        axes.imshow(rgba, aspect=spacing[1] / spacing[0], interpolation="nearest")
+    axes.imshow(rgba, aspect=spacing[1] / spacing[0], interpolation="nearest")
     _draw_contour(axes, slices["reference"], REFERENCE_COLOUR, "-")
     _draw_contour(axes, slices[name], MODEL_COLOUR, "--")
     axes.set_xlim(box[0].start - 0.5, box[0].stop - 0.5)
@@ -187,8 +187,8 @@ def _framed(
 
 
 def _panel(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(PANEL_INCHES, PANEL_INCHES + 0.28), facecolor="black", layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(PANEL_INCHES, PANEL_INCHES + 0.28), facecolor="black")
+    axes = figure.add_axes((0.01, 0.01, 0.98, 0.98 * PANEL_INCHES / (PANEL_INCHES + 0.28)))
     axes.set_title(title if len(title) < 40 else title[:37] + "...", color="white", fontsize=10)
     return figure, axes
 

@@ -19,22 +19,27 @@ from nnunet_multitask.evaluation import report_texts
 from nnunet_multitask.evaluation.aggregation import penalised
 from nnunet_multitask.evaluation.case_table import write_case_table
 from nnunet_multitask.evaluation.headline import headline_rows
+from nnunet_multitask.evaluation.headline_files import write_headline_csv, write_headline_latex
 from nnunet_multitask.evaluation.mask_agreement import mask_agreements
 from nnunet_multitask.evaluation.overlays import AREA_COLOURS, choose_cases, draw_overlays
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME
 from nnunet_multitask.evaluation.regions import FOREGROUND
 from nnunet_multitask.evaluation.report_pictures import dsc_picture, target_pictures, volume_picture
+from nnunet_multitask.evaluation.reporting_guidelines import FILLED_TITLES, GUIDELINES
 from nnunet_multitask.evaluation.strata import stratify
 from nnunet_multitask.storage import atomic_file
 
 REPORT_NAME = "report.html"
 COMPARISON_NAME = "comparison.json"
 CASES_NAME = "cases.csv"
+MARKDOWN_NAME = "report.md"
+HEADLINE_CSV_NAME = "headline.csv"
+HEADLINE_LATEX_NAME = "headline.tex"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(comparison: Mapping[str, Any], output_dir: str | Path) -> Path:
-    """Write report.html, comparison.json and cases.csv.
+    """Write report.html and report.md, comparison.json and cases.csv, headline.csv and headline.tex.
 
     Args:
         comparison: what `compare_folders` returned. Images and masks of a few cases are read again from the folders
@@ -51,6 +56,11 @@ def write_report(comparison: Mapping[str, Any], output_dir: str | Path) -> Path:
     page = render_report(comparison)
     write_json(output_dir / COMPARISON_NAME, comparison)
     write_case_table(comparison, output_dir / CASES_NAME)
+    rows = headline_rows(comparison)
+    write_headline_csv(rows, output_dir / HEADLINE_CSV_NAME)
+    write_headline_latex(rows, output_dir / HEADLINE_LATEX_NAME)
+    with atomic_file(output_dir / MARKDOWN_NAME) as temporary:
+        temporary.write_text(render_markdown(comparison), encoding="utf-8")
     with atomic_file(output_dir / REPORT_NAME) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return output_dir / REPORT_NAME
@@ -58,15 +68,7 @@ def write_report(comparison: Mapping[str, Any], output_dir: str | Path) -> Path:
 
 def render_report(comparison: Mapping[str, Any]) -> str:
     """Return the page as HTML; see `write_report`."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("number", "signed", "p_value", "reason", "interval"):
-        environment.filters[name] = getattr(report_texts, name)
+    environment = _environment(autoescape=True)
     content = report_content(comparison)
     cases = choose_cases(comparison, content["change_of"])
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
@@ -85,6 +87,26 @@ def render_report(comparison: Mapping[str, Any]) -> str:
         area_colours=AREA_COLOURS,
         rows=_case_rows(comparison, content["names"]),
     )
+
+
+def render_markdown(comparison: Mapping[str, Any]) -> str:
+    """Return the report as Markdown, without pictures and single cases."""
+    environment = _environment(autoescape=False)
+    environment.filters["md"] = report_texts.markdown
+    return environment.get_template("report.md.j2").render(**report_content(comparison))
+
+
+def _environment(*, autoescape: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("number", "signed", "p_value", "reason", "interval"):
+        environment.filters[name] = getattr(report_texts, name)
+    return environment
 
 
 def report_content(comparison: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,6 +131,8 @@ def report_content(comparison: Mapping[str, Any]) -> dict[str, Any]:
         "facts": _facts(comparison, names),
         "targets": _targets(comparison),
         "stratifications": stratify(comparison),
+        "guidelines": GUIDELINES,
+        "filled_titles": FILLED_TITLES,
         "run_times": {name: _run_time(Path(comparison["models"][name]["folder"])) for name in names},
     }
 

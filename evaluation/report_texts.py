@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,6 +96,12 @@ def p_value(p: float | None, why: str | None = None) -> str:
     if p is None:
         return f"n/a ({reason(why)})" if why else "n/a"
     return "< 0.001" if p < 0.001 or math.isclose(p, 0) else f"{p:.3f}"
+
+
+def markdown(text: Any) -> str:
+    """Return a text that Markdown shows literally, in a cell of a table too."""
+    flat = re.sub(r"\s+", " ", str(text))
+    return re.sub(r"([\\`*_{}\[\]<>#|~$!])", r"\\\1", flat)
 
 
 def shown_regions(comparison: Mapping[str, Any]) -> list[str]:

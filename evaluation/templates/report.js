@@ -40,6 +40,7 @@
   for (const box of document.querySelectorAll(".scroll")) {
     box.firstElementChild.addEventListener("scroll", update, { passive: true });
   }
+  document.addEventListener("toggle", update, true);
   window.addEventListener("resize", update);
   update();
 })();

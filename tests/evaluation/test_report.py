@@ -110,7 +110,8 @@ def test_files_beside_the_page_are_strict_and_complete(cohort: Path, tmp_path: P
     document = compare(cohort)
     path = write_report(document, tmp_path / "out")
     assert path == tmp_path / "out" / "report.html"
-    assert sorted(file.name for file in path.parent.iterdir()) == ["cases.csv", "comparison.json", "report.html"]
+    names = ["cases.csv", "comparison.json", "headline.csv", "headline.tex", "report.html", "report.md"]
+    assert sorted(file.name for file in path.parent.iterdir()) == names
     assert json.loads((path.parent / "comparison.json").read_text()) == document
     with (path.parent / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
