@@ -48,8 +48,8 @@ def map_models(
 
     Returns:
         The new folders by name; the sidecar without the classes that no model knows; what comparison.json says:
-        the mapping, and "not_covered" labels and classes of the data set. Voxels of labels that are not covered stay
-        in the reference: all foreground counts them as not found.
+        the mapping, the "folders" that were read, and "not_covered" labels and classes of the data set. Voxels of
+        labels that are not covered stay in the reference: all foreground counts them as not found.
 
     Raises:
         InputError, InputErrors: a model without dataset.json, a mapping that is refused, models that it means
@@ -71,6 +71,7 @@ def map_models(
     everything = _union([mapping for mapping, _ in mappings.values()])
     document = {
         **everything.to_json(),
+        "folders": {name: str(folder) for name, folder in folders.items()},
         "not_covered": {
             "labels": [n for n in labels if n not in {"background", "ignore", *everything.labels.values()}],
             "targets": {

@@ -69,7 +69,7 @@ def compare_scores(
         **({} if n else {"reason": "no_cases"}),
         "interval": interval.to_json(),
         **tests,
-        "primary": {"test": primary, "p": tests[primary]["p"]},
+        "primary": {"test": primary, **{key: tests[primary][key] for key in ("p", "reason") if key in tests[primary]}},
         "effect_size": effect_size.effect_sizes(differences),
         "wins": wins,
         "ties": ties,

@@ -186,6 +186,22 @@ def test_trained_models_over_one_fold(trained: Path) -> None:
     assert list(document["geometry"]) == ["b"]
 
 
+def test_the_splits_say_which_folds_and_cases_there_are(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trained / "nnUNet_preprocessed" / "Dataset007_X" / "splits_final.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps([{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}]))
+    monkeypatch.setenv("nnUNet_preprocessed", str(trained / "nnUNet_preprocessed"))
+    assert compare_trained(trained, "--dataset", "7") == 0
+    document = json.loads((trained / "out" / "comparison.json").read_text())
+    assert document["models"]["ours"]["model"]["folds"] == [0, 1]
+    path.write_text(json.dumps([{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}]))
+    capsys.readouterr()
+    assert compare_trained(trained, "--dataset", "7") == 1
+    assert "ERROR [not-out-of-fold]" in capsys.readouterr().err
+
+
 def test_trained_models_need_a_dataset_and_their_folds(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare_trained(trained) == 1
     assert "expected --trained and --dataset together, got only --trained" in capsys.readouterr().err

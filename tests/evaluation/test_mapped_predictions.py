@@ -47,6 +47,7 @@ def test_masks_classes_and_sidecar(cohort: Path, tmp_path: Path) -> None:
     assert not (written["baseline"] / "classification.json").exists()
     assert left is not None
     assert left.cases["c1"].labels == {"findings": ("intraventricular",)}
+    assert document["folders"] == {name: str(folder) for name, folder in folders.items()}
     assert document["not_covered"] == {"labels": ["subdural"], "targets": {"findings": ["subdural"]}}
 
 
