@@ -57,7 +57,7 @@ def compare_scores(
         "wilcoxon": statistics.wilcoxon_test(model, baseline).to_json(),
         "permutation": statistics.permutation_test(model, baseline).to_json(),
     }
-    document = {
+    document: dict[str, Any] = {
         "n": n,
         "unit": "case" if len(indices) == n else "patient",
         "units": len(indices),
@@ -69,12 +69,14 @@ def compare_scores(
         **({} if n else {"reason": "no_cases"}),
         "interval": interval.to_json(),
         **tests,
-        "primary": {"test": primary, **{key: tests[primary][key] for key in ("p", "reason") if key in tests[primary]}},
+        "primary": {"test": primary, "p": tests[primary]["p"]},
         "effect_size": effect_size.effect_sizes(differences),
         "wins": wins,
         "ties": ties,
         "losses": losses,
     }
+    if "reason" in tests[primary]:
+        document["primary"]["reason"] = tests[primary]["reason"]
     if margin is not None:
         document["non_inferiority"] = noninferiority.non_inferiority(differences, interval, margin)
     return document
