@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,20 +40,50 @@ def nearest_distances(
     Returns:
         (N,) distances in mm.
     """
-    squared = _search_rows(queries, points, spacing)
+    rings, squared_mm = _rings(spacing[:-1])
+    # nothing further than the outermost ring is found in it: what is that far from all others is left out
+    squared = np.full(queries.shape[1], np.inf)
+    near = _near_box(queries, points, spacing, squared_mm[len(rings)])
+    if near.any():
+        asked = _chosen(queries, near)
+        shown = _chosen(points, _near_box(points, asked, spacing, squared_mm[len(rings)]))
+        squared[near] = _search_rows(asked, shown, spacing, rings, squared_mm)
     far = np.flatnonzero(np.isinf(squared))
     if far.size:
         squared[far] = _search_tree(queries[:, far], points, spacing)
     return np.sqrt(squared)
 
 
+def _near_box(
+    voxels: NDArray[np.intp], others: NDArray[np.intp], spacing: NDArray[np.float64], squared_mm: float
+) -> NDArray[np.bool_]:
+    """Which of some voxels (D, N) are as near as that to the box around others."""
+    low, high = others.min(axis=1, keepdims=True), others.max(axis=1, keepdims=True)
+
+    def outside_mm(some: NDArray[np.intp]) -> NDArray[np.float64]:
+        return np.maximum(np.maximum(low - some, some - high), 0) * spacing[:, None]
+
+    ends = np.stack((voxels.min(axis=1), voxels.max(axis=1)), axis=1)
+    if np.add.reduce(outside_mm(ends).max(axis=1) ** 2) <= squared_mm:  # as a rule: all of them
+        return np.ones(voxels.shape[1], dtype=bool)
+    return np.add.reduce(outside_mm(voxels) ** 2, axis=0) <= squared_mm
+
+
+def _chosen(voxels: NDArray[np.intp], wanted: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Some of the voxels (D, N), the indices of an axis side by side in memory."""
+    return voxels if wanted.all() else voxels.compress(wanted, axis=1)
+
+
 def _search_rows(
-    queries: NDArray[np.intp], points: NDArray[np.intp], spacing: NDArray[np.float64]
+    queries: NDArray[np.intp],
+    points: NDArray[np.intp],
+    spacing: NDArray[np.float64],
+    rings: NDArray[np.intp],
+    squared_mm: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Squared distances (N,), infinite for those not found before the search has cost as much as a tree."""
     low = np.minimum(queries.min(axis=1), points.min(axis=1))
     size = np.maximum(queries.max(axis=1), points.max(axis=1)) - low + 1
-    rings, squared_mm = _rings(spacing[:-1])
     # rows are numbered in C order, in a frame as wide as the search reaches
     reach = rings.max(axis=0)
     frame = size[:-1] + 2 * reach
@@ -68,8 +97,8 @@ def _search_rows(
     found = np.full(len(rows), np.inf)
     pending, best = np.arange(len(rows)), found.copy()
     cost = 0
-    for ring, across, beyond in zip(rings, squared_mm, squared_mm[1:], strict=False):
-        for shift in _shifts(ring, strides):
+    for shifts, across, beyond in zip(_shifts(rings, strides), squared_mm, squared_mm[1:], strict=False):
+        for shift in shifts:
             gap = gaps.take(lines.take(rows + shift) + columns)
             np.minimum(best, across + squared_gap.take(gap), out=best)
             cost += len(pending)
@@ -95,10 +124,12 @@ def _rings(spacing: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.f
     return offsets[:, order[:MAX_RINGS]].T, np.append(squared[order], np.inf)
 
 
-def _shifts(ring: NDArray[np.intp], strides: NDArray[np.intp]) -> Iterator[int]:
-    """Differences in row number to the rows of a ring: each offset to either side."""
-    for signs in itertools.product(*[(1, -1) if offset else (1,) for offset in ring.tolist()]):
-        yield sum(sign * step for sign, step in zip(signs, (ring * strides).tolist(), strict=True))
+def _shifts(rings: NDArray[np.intp], strides: NDArray[np.intp]) -> list[list[int]]:
+    """Differences in row number to the rows of each ring (K, D - 1): each offset to either side, but 0 once."""
+    axes = rings.shape[1]
+    signs = np.array(list(itertools.product((1, -1), repeat=axes)), dtype=np.intp).reshape(2**axes, axes)
+    shifts = (rings * strides) @ signs.T
+    return [list(dict.fromkeys(ring)) for ring in shifts.tolist()]
 
 
 def _row_table(

@@ -84,7 +84,8 @@ def slice_scores(reference: NDArray[np.bool_], prediction: NDArray[np.bool_], sl
         "reasons".
     """
     in_reference, in_prediction, in_both = (
-        np.count_nonzero(mask, axis=(1, 2)) for mask in (reference, prediction, reference & prediction)
+        np.count_nonzero(mask.reshape(len(mask), -1), axis=1)
+        for mask in (reference, prediction, reference & prediction)
     )
     positive, called = in_reference > 0, in_prediction > 0
     counts = _detection(positive, called, slices - len(positive)).to_json()
