@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_multitask.datasets import find_dataset, list_cases, list_image_channels, required_folder
+from nnunet_multitask.datasets import (
+    find_dataset,
+    list_cases,
+    list_image_channels,
+    optional_folder,
+    required_folder,
+    training_images,
+    training_masks,
+)
 from nnunet_multitask.errors import InputError, InputErrors
 
 
@@ -56,3 +64,28 @@ def test_required_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         required_folder("nnUNet_raw")
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
     assert required_folder("nnUNet_raw") == tmp_path
+
+
+def test_training_files_in_folders_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, name in (("imagesTr", "a_0000.nii.gz"), ("labelsTr", "a.nii.gz")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    plain = {"file_ending": ".nii.gz"}
+    assert training_images(tmp_path, plain) == {"a": [tmp_path / "imagesTr" / "a_0000.nii.gz"]}
+    assert training_masks(tmp_path, plain) == {"a": tmp_path / "labelsTr" / "a.nii.gz"}
+    monkeypatch.setenv("SCANS", "/data")
+    named = {**plain, "dataset": {"b": {"images": ["$SCANS/b.nii.gz", "x/b2.nii.gz"], "label": "x/b.nii.gz"}}}
+    assert training_images(tmp_path, named) == {"b": [Path("/data/b.nii.gz"), tmp_path / "x" / "b2.nii.gz"]}
+    assert training_masks(tmp_path, named) == {"b": tmp_path / "x" / "b.nii.gz"}
+    for wrong in (["b"], {"b": {"images": ["x"]}}, {"b": 3}):
+        with pytest.raises(InputError, match=r"\[bad-dataset-json\] .*dataset.json: dataset: expected"):
+            training_masks(tmp_path, {**plain, "dataset": wrong})
+
+
+def test_optional_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    assert optional_folder("nnUNet_raw") == tmp_path
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "none"))
+    assert optional_folder("nnUNet_raw") is None
+    monkeypatch.delenv("nnUNet_raw")
+    assert optional_folder("nnUNet_raw") is None

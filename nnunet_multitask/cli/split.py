@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     import json
     import sys
 
-    from nnunet_multitask.datasets import find_dataset, list_image_channels, required_folder
+    from nnunet_multitask.datasets import find_dataset, required_folder, training_images
     from nnunet_multitask.documents import read_json, write_json
     from nnunet_multitask.errors import InputError
     from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     raw = find_dataset(required_folder("nnUNet_raw"), args.dataset)
     path = required_folder("nnUNet_preprocessed") / raw.name / "splits_final.json"
     sidecar = read_sidecar(raw / SIDECAR_NAME)
-    case_ids = list_image_channels(raw / "imagesTr", read_json(raw / "dataset.json").get("file_ending", ".nii.gz"))
+    case_ids = training_images(raw, {"file_ending": ".nii.gz", **read_json(raw / "dataset.json")})
     splits = []
     if args.folds is not None or not args.from_sidecar:
         splits += make_splits(sidecar, case_ids, 5 if args.folds is None else args.folds, args.seed)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--splits",
         type=Path,
         metavar="FILE",
-        help="folds to check (default: splits_final.json in $nnUNet_preprocessed/DATASET, where there is one)",
+        help="folds to check (default: splits_final.json of the preprocessed dataset, else of the raw one)",
     )
     parser.add_argument("--num-workers", type=int, metavar="N", help="processes (default: one a core)")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 for warnings, too")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = find_dataset(required_folder("nnUNet_raw"), args.dataset)
     result = verify_dataset(
         dataset,
-        splits_file=args.splits or _splits_file(dataset.name),
+        splits_file=args.splits or _splits_file(dataset),
         tolerance_mm=args.geometry_tolerance_mm,
         num_workers=args.num_workers,
         progress=not args.json,
@@ -70,10 +70,11 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def _splits_file(dataset: str) -> Path | None:
+def _splits_file(dataset: Path) -> Path | None:
     """Return the folds that training will take, None where there are none yet."""
     from nnunet_multitask.datasets import optional_folder
 
     preprocessed = optional_folder("nnUNet_preprocessed")
-    path = None if preprocessed is None else preprocessed / dataset / "splits_final.json"
-    return path if path is not None and path.is_file() else None
+    folders = [dataset] if preprocessed is None else [preprocessed / dataset.name, dataset]
+    # planning copies a file beside dataset.json to the preprocessed data
+    return next((path for folder in folders if (path := folder / "splits_final.json").is_file()), None)

@@ -115,6 +115,9 @@ def plan_and_preprocess(datasets: Sequence[str], options: PlanOptions) -> list[P
 
     raw, preprocessed = required_folder("nnUNet_raw"), required_folder("nnUNet_preprocessed")
     processes = _processes(options)
+    extractor = _find_class("experiment_planning", options.fingerprint_extractor, "-fpe")
+    _find_class("experiment_planning", options.planner, "-pl")
+    _find_class("preprocessing", options.preprocessor, "-preprocessor_name")
     folders = [find_dataset(raw, dataset) for dataset in datasets]
     ids = [_unique_id(folder) for folder in folders]
     for folder in folders:
@@ -122,7 +125,7 @@ def plan_and_preprocess(datasets: Sequence[str], options: PlanOptions) -> list[P
             read_sidecar(folder / SIDECAR_NAME)  # hours of preprocessing should not end at a misspelt class
     contents = [_mask_contents(folder, options) for folder in folders]
     for folder, content, dataset_id in zip(folders, contents, ids, strict=True):
-        _extract_fingerprint(preprocessed / folder.name, dataset_id, content, options)
+        _extract_fingerprint(extractor, preprocessed / folder.name, dataset_id, content, options)
     with _at_least_one_thread():
         plans_name = api.plan_experiments(
             ids,
@@ -228,21 +231,33 @@ def _mask_contents(folder: Path, options: PlanOptions) -> dict[str, MaskContent]
     return dict(zip(dataset, contents, strict=True))
 
 
-def _extract_fingerprint(
-    preprocessed: Path, dataset_id: int, contents: Mapping[str, MaskContent], options: PlanOptions
-) -> None:
+def _find_class(package: str, name: str, option: str) -> type[Any]:
+    """Return a class of nnU-Net by its name.
+
+    Raises:
+        InputError: nnU-Net has none; its own command fails with a traceback then.
+    """
     import nnunetv2
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
     from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
-    extractor = recursive_find_python_class(
-        str(Path(nnunetv2.__path__[0]) / "experiment_planning"),
-        options.fingerprint_extractor,
-        current_module="nnunetv2.experiment_planning",
+    found = recursive_find_python_class(
+        str(Path(nnunetv2.__path__[0]) / package), name, current_module=f"nnunetv2.{package}"
     )
-    if extractor is None:
-        fault = f"expected a class of nnunetv2.experiment_planning, found no {options.fingerprint_extractor}"
-        raise InputError("unknown-class-name", "-fpe", fault, "correct the name")
+    if found is None:
+        fault = f"expected a class of nnunetv2.{package}, found no {name}"
+        raise InputError("unknown-class-name", option, fault, "correct the name")
+    return found
+
+
+def _extract_fingerprint(
+    extractor: Callable[..., Any],
+    preprocessed: Path,
+    dataset_id: int,
+    contents: Mapping[str, MaskContent],
+    options: PlanOptions,
+) -> None:
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
+
     label_only = label_only_cases(contents)
     annotated = [case_id for case_id in contents if case_id not in label_only]
     clean = options.clean

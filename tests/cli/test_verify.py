@@ -80,6 +80,8 @@ def test_folds_are_found_in_the_preprocessed_folder(dataset: Path, tmp_path: Pat
     assert main(["verify", "1", "--splits", str(other), *ALONE]) == 0
     monkeypatch.delenv("nnUNet_preprocessed")
     assert main(["verify", "1", *ALONE]) == 0
+    folds.rename(dataset / "splits_final.json")  # planning would copy it
+    assert main(["verify", "1", *ALONE]) == 1
 
 
 def test_without_dataset_json(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:

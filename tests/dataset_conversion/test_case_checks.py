@@ -26,6 +26,13 @@ def test_a_sound_case(tmp_path: Path) -> None:
     assert len(found.file_digests[0]) == 64
 
 
+def test_values_far_apart(tmp_path: Path) -> None:
+    mask = np.where(lesion_mask() > 0, 100_000, 0).astype(np.int32)
+    expected = Expectations(frozenset({0, 100_000}), None, ("CT",), 1e-3)
+    found = check_case(files(tmp_path, scan(0), mask=mask), expected)
+    assert found.mask == MaskContent({0: (48, 44, 44, 48), 100_000: (0, 4, 4, 0)})
+
+
 def test_equal_voxels_have_one_digest_however_they_are_stored(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     first = check_case(files(tmp_path, scan(0)), EXPECTED)

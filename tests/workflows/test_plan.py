@@ -133,6 +133,9 @@ def test_faults_come_before_the_work(folders, monkeypatch, edit):
     raw, preprocessed = folders
     with pytest.raises(InputError, match=r"\[bad-option\] -np: expected one number, or one for each of 2d 3d_fullres"):
         plan_and_preprocess(["901"], PlanOptions(configurations=("2d", "3d_fullres", "x"), processes=(1, 2)))
+    for option, name in (("fingerprint_extractor", "-fpe"), ("planner", "-pl"), ("preprocessor", "-preprocessor_name")):
+        with pytest.raises(InputError, match=rf"\[unknown-class-name\] {name}: .* found no Nonsense"):
+            plan_and_preprocess(["901"], PlanOptions(**{option: "Nonsense"}))
     (preprocessed.parent / "Dataset901_Other").mkdir()
     with pytest.raises(InputError, match=r"\[duplicate-dataset-id\] .*Dataset901_Micro, Dataset901_Other -> rename"):
         plan_and_preprocess(["901"], PlanOptions())
@@ -161,6 +164,6 @@ def test_partly_ignored_masks_are_warned_about(tmp_path: Path, monkeypatch, capl
         "nnunetv2.experiment_planning.plan_and_preprocess_api.extract_fingerprint_dataset", lambda *_: 0
     )
     contents = {"a": MaskContent(30, 10, 48), "b": MaskContent(0, 10, 48)}
-    plan._extract_fingerprint(tmp_path / "Dataset001_X", 1, contents, PlanOptions())
+    plan._extract_fingerprint(object, tmp_path / "Dataset001_X", 1, contents, PlanOptions())
     assert "WARN [partly-ignored] Dataset001_X: expected more labelled than ignored voxels" in caplog.text
     assert "got 20 and 30" in caplog.text
