@@ -12,12 +12,13 @@ from nnunet_multitask.csv_files import write_csv
 from nnunet_multitask.dataset_conversion.columns import ColumnOptions, Columns, find_columns, is_unknown
 from nnunet_multitask.dataset_conversion.layouts import Layout, ending_of, find_layout
 from nnunet_multitask.dataset_conversion.matching import TableEntry, match_cases
+from nnunet_multitask.dataset_conversion.slice_tables import read_slice_classes, split_off_slices
 from nnunet_multitask.dataset_conversion.table_classes import DeclaredClasses, read_classes
 from nnunet_multitask.dataset_conversion.tables import LIST_SEPARATORS, NO_CLASS, Row, read_table
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import SIDECAR_NAME, Case, Label, LabelSidecar, Target, read_sidecar
 
-CASE_COLUMN, SPLIT_COLUMN, GROUP_COLUMN = "case_id", "split", "group"
+CASE_COLUMN, SPLIT_COLUMN, GROUP_COLUMN, SLICE_COLUMN = "case_id", "split", "group", "slice"
 ATTRIBUTE_PREFIX = "attributes."  # no target has a point in its name
 
 
@@ -29,6 +30,8 @@ class ImportOptions:
         columns: what the user says of the columns.
         declared: what the user says of the classes.
         sheet: of an Excel workbook; None where only one has content.
+        slice_column: the table has a row for each axial slice, and this column holds its number.
+        first_slice: number of the first slice.
         allow_missing: training images without row become entries without labels, rows without image are passed over.
         overwrite: replace the labels of targets that the sidecar has, and groups and splits that differ.
     """
@@ -36,6 +39,8 @@ class ImportOptions:
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     declared: DeclaredClasses = field(default_factory=lambda: DeclaredClasses({}, {}))
     sheet: str | None = None
+    slice_column: str | None = None
+    first_slice: int = 0
     allow_missing: bool = False
     overwrite: bool = False
 
@@ -63,7 +68,7 @@ def import_table(dataset: Path, table: Path, options: ImportOptions) -> Imported
 
     Args:
         dataset: ``nnUNet_raw/DatasetNNN_NAME``; it need not have a sidecar yet.
-        table: CSV, TSV, Excel or JSON, a row for each case. Test images need no row.
+        table: CSV, TSV, Excel or JSON, a row for each case, or for each slice. Test images need no row.
         options: of the import.
 
     Raises:
@@ -73,12 +78,24 @@ def import_table(dataset: Path, table: Path, options: ImportOptions) -> Imported
     path = dataset / SIDECAR_NAME
     known = read_sidecar(path) if path.is_file() else LabelSidecar({}, {})
     names, rows = read_table(table, options.sheet)
+    slice_of: dict[int, int] = {}
+    if options.slice_column is not None:
+        names, rows, slice_of = split_off_slices(table, names, rows, options.slice_column, options.first_slice)
     columns = _find_columns(table, names, rows, options.columns, known.targets)
-    entries = [TableEntry(row.values[columns.case], row.place) for row in rows]
+    rows_of: dict[str, list[Row]] = {}
+    for row in rows:
+        rows_of.setdefault(row.values[columns.case], []).append(row)
+    heads = rows if options.slice_column is None else [members[0] for members in rows_of.values()]
+    entries = [TableEntry(row.values[columns.case], row.place) for row in heads]
     layout = _images(dataset, entries)
     found, warnings = match_cases(table, entries, layout, allow_missing=options.allow_missing)
-    row_of = {case_id: rows[index] for case_id, index in found.items()}
-    classes = read_classes(table, columns, row_of, _declared(options.declared, columns, known.targets))
+    row_of = {case_id: heads[index] for case_id, index in found.items()}
+    declared = _declared(options.declared, columns, known.targets)
+    if options.slice_column is None:
+        classes = read_classes(table, columns, row_of, declared)
+    else:
+        members_of = {case_id: rows_of[row.values[columns.case]] for case_id, row in row_of.items()}
+        classes = read_slice_classes(table, columns, members_of, slice_of, declared)
     replaced = tuple(name for name in classes.targets if name in known.targets)
     if replaced and not options.overwrite:
         fault = f"expected new targets, got {', '.join(replaced)}, which it has"
@@ -144,8 +161,19 @@ def export_table(sidecar: LabelSidecar, path: Path) -> list[str]:
         if (reason := _unreadable(target, name)) is not None
     ]
     if any(case.slices for case in cases.values()):
-        warnings.append("the labels of slices are not in the table")
+        warnings.append("the labels of slices are not in this table: export them by --slices")
     return warnings
+
+
+def export_slices(sidecar: LabelSidecar, path: Path) -> None:
+    """Write the labels of slices as CSV: a row for each slice of each case that has any, numbered from 0 on."""
+    targets = [name for name in sidecar.targets if any(name in case.slices for case in sidecar.cases.values())]
+    rows = []
+    for case_id, case in sorted(sidecar.cases.items()):
+        for index in range(max((len(labels) for labels in case.slices.values()), default=0)):
+            labels = [case.slices.get(name, ())[index : index + 1] for name in targets]
+            rows.append([case_id, index, *(_label_cell(label[0] if label else None) for label in labels)])
+    write_csv(path, [CASE_COLUMN, SLICE_COLUMN, *targets], rows)
 
 
 def _find_columns(
@@ -240,7 +268,7 @@ def _merge_case(
         new.group or old.group,
         new.split or old.split,
         attributes,
-        slices,
+        {**slices, **new.slices},
     )
 
 

@@ -23,7 +23,8 @@ VERIFY = """
 """.split()
 OTHERS = """
     nnunet_multitask/splits nnunet_multitask/workflows/plan nnunet_multitask/cli/labels nnunet_multitask/cli/split
-    nnunet_multitask/cli/plan dataset_conversion/label_tables dataset_conversion/excel dataset_conversion/tables
+    nnunet_multitask/cli/plan dataset_conversion/label_tables dataset_conversion/slice_tables
+    dataset_conversion/excel dataset_conversion/tables
     dataset_conversion/columns dataset_conversion/table_classes dataset_conversion/matching dataset_conversion/layouts
 """.split()
 

@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     importing = add("import", "read a table into class_labels.json", _import)
     importing.add_argument("table", type=Path, metavar="TABLE", help=".csv, .tsv, .xlsx or .json, a row for each case")
     importing.add_argument("--sheet", metavar="NAME", help="sheet of a workbook (default: the only one with content)")
+    importing.add_argument("--slice-column", metavar="NAME", help="a row for each axial slice: column of its number")
+    importing.add_argument("--first-slice", type=int, metavar="N", help="number of the first slice (default 0)")
     importing.add_argument(
         "--allow-missing",
         action="store_true",
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_column_arguments(importing.add_argument_group("columns"))
     exporting = add("export", "write class_labels.json as a CSV table", _export)
     exporting.add_argument("table", type=Path, metavar="TABLE", help="the .csv file to write")
+    exporting.add_argument("--slices", action="store_true", help="write the labels of slices, a row for each slice")
     exporting.add_argument("--overwrite", action="store_true", help="replace the file")
     add("show", "count cases, classes and patients", _show)
 
@@ -70,9 +73,12 @@ def _import(args: argparse.Namespace) -> int:
     from nnunet_multitask.dataset_conversion.columns import ColumnOptions
     from nnunet_multitask.dataset_conversion.label_tables import ImportOptions, import_table
     from nnunet_multitask.dataset_conversion.table_classes import DeclaredClasses
+    from nnunet_multitask.errors import InputError
     from nnunet_multitask.labels import SIDECAR_NAME, write_sidecar
 
     folder = _dataset(args)
+    if args.first_slice is not None and args.slice_column is None:
+        raise InputError("contradiction", "--first-slice", "expected --slice-column beside it, got none", "add it")
     options = ImportOptions(
         ColumnOptions(
             args.case_column,
@@ -84,6 +90,8 @@ def _import(args: argparse.Namespace) -> int:
         ),
         DeclaredClasses(dict(args.class_order), dict(args.binary)),
         args.sheet,
+        args.slice_column,
+        args.first_slice or 0,
         args.allow_missing,
         args.overwrite,
     )
@@ -114,7 +122,7 @@ def _export(args: argparse.Namespace) -> int:
     import json
     import sys
 
-    from nnunet_multitask.dataset_conversion.label_tables import export_table
+    from nnunet_multitask.dataset_conversion.label_tables import export_slices, export_table
     from nnunet_multitask.errors import InputError
     from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
 
@@ -123,7 +131,11 @@ def _export(args: argparse.Namespace) -> int:
         raise InputError("unknown-ending", args.table, "expected a .csv file, got another ending", "write CSV")
     if args.table.exists() and not args.overwrite:
         raise InputError("already-exists", args.table, "expected no such file, found one", "use --overwrite")
-    warnings = export_table(sidecar, args.table)
+    warnings: list[str] = []
+    if args.slices:
+        export_slices(sidecar, args.table)
+    else:
+        warnings = export_table(sidecar, args.table)
     if args.json:
         print(json.dumps({"path": str(args.table), "cases": len(sidecar.cases), "warnings": warnings}))
         return 0

@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         configuration = "3d_fullres" if "3d_fullres" in names else names[0]
         plans = "" if planned.plans.stem == "nnUNetPlans" else f" -p {planned.plans.stem}"
         print("next:")
+        if args.no_pp:
+            print(f"  nnUNetv2_preprocess -d {dataset} -plans_name {planned.plans.stem} -c {' '.join(names)}")
         print(f"  nnunet-multitask split {dataset}")
         print(f"  nnunet-multitask train {dataset} {configuration} 0{plans}")
     return 0

@@ -77,3 +77,19 @@ def test_show(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (dataset / "class_labels.json").unlink()
     assert main(["labels", "show", "--dataset", "1"]) == 1
     assert "ERROR [missing-sidecar]" in capsys.readouterr().err
+
+
+def test_a_row_for_each_slice(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{case},{z},{int(z == 3 and case in 'ab')}" for case in "abcd" for z in range(1, 5)]
+    table = tmp_path / "slices.tsv"
+    table.write_text("\n".join(["case,z,ich", *rows]).replace(",", "\t"))
+    command = ["labels", "import", str(table), "--dataset", "1", "--first-slice", "1"]
+    assert main(command) == 1
+    assert "ERROR [contradiction] --first-slice: expected --slice-column beside it" in capsys.readouterr().err
+    assert main([*command, "--slice-column", "z"]) == 0
+    written = read_sidecar(dataset / "class_labels.json")
+    assert written.cases["a"].labels == {"subtype": "IPH", "ich": "1"}
+    assert written.cases["a"].slices == {"ich": ("0", "0", "1", "0")}
+    assert written.cases["c"].labels["ich"] == "0"
+    assert main(["labels", "export", str(tmp_path / "out.csv"), "--dataset", "1", "--slices"]) == 0
+    assert (tmp_path / "out.csv").read_text().splitlines()[:4] == ["case_id,slice,ich", "a,0,0", "a,1,0", "a,2,1"]

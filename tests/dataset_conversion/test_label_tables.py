@@ -196,7 +196,7 @@ def test_export_by_hand(tmp_path: Path) -> None:
         "a,,,,none,,",
         "b,train,'=P1,IPH,IPH;SAH,3,'-",
     ]
-    assert warnings == ["the labels of slices are not in the table"]
+    assert warnings == ["the labels of slices are not in this table: export them by --slices"]
 
 
 def test_classes_that_a_table_cannot_hold_are_named(tmp_path: Path) -> None:

@@ -59,7 +59,12 @@ def test_without_label_only_cases_everything_is_the_stock_commands(folders, micr
     assert main("plan -d 901 -c 3d_fullres -np 1 -npfp 1 --no_pp".split()) == 0
     out = capfd.readouterr().out
     assert f"{micro_env.name}: 6 training cases planned as {preprocessed / 'nnUNetPlans.json'}" in out
-    assert out.endswith("next:\n  nnunet-multitask split 901\n  nnunet-multitask train 901 3d_fullres 0\n")
+    assert out.splitlines()[-4:] == [
+        "next:",
+        "  nnUNetv2_preprocess -d 901 -plans_name nnUNetPlans -c 3d_fullres",
+        "  nnunet-multitask split 901",
+        "  nnunet-multitask train 901 3d_fullres 0",
+    ]
     for name in ("dataset_fingerprint.json", "nnUNetPlans.json", "dataset.json"):
         assert (preprocessed / name).read_bytes() == (micro_env.preprocessed / name).read_bytes(), name
     assert (preprocessed / "class_labels.json").is_file()
