@@ -21,8 +21,8 @@ from nnunet_multitask.documents import read_json, write_json
 
 # what the message of each damaged file says
 MESSAGES = {
-    "truncated": "expected a whole gzip stream, got: Compressed file ended before the end-of-stream marker",
-    "flipped bit": "expected a whole gzip stream, got: CRC check failed",
+    "truncated": "expected a whole compressed stream, got: Compressed file ended before the end-of-stream marker",
+    "flipped bit": "expected a whole compressed stream, got: CRC check failed",
     "shorter than its header says": "expected 472 bytes by its header, got 467",
     "empty file": "expected content, got 0 bytes",
     "text file": "expected ",  # by its ending a gzip, or by its content a NIfTI
