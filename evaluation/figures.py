@@ -231,11 +231,11 @@ def confusion_plot(matrix: Sequence[Sequence[int]], classes: Sequence[str], titl
     return to_picture(figure, f"Confusion matrix, {title}. {rows}.")
 
 
-def to_picture(figure: Figure, alt: str) -> Picture:
-    """Turn a figure into a picture for the page."""
+def to_picture(figure: Figure, alt: str, dpi: int = DPI) -> Picture:
+    """Turn a figure into a picture for the page, with so many pixels per inch in the file."""
     FigureCanvasAgg(figure)  # no display is needed
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
     return Picture(uri, alt, round(figure.get_figwidth() * PIXELS_PER_INCH))
 

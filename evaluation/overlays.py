@@ -31,6 +31,7 @@ MODEL_COLOUR = "#F5A3D0"
 AREA_COLOURS = {"true positive": "#56B4E9", "false positive": "#D55E00", "false negative": "#F0E442"}
 ZOOM_MARGIN_MM = 15.0
 PANEL_INCHES = 3.4
+PANEL_DPI = 144  # the noise of a scan does not compress: sharper panels make a page of more than 10 MB
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _whole_slice(
     for side, x, align in (("R", 0.02, "left"), ("L", 0.98, "right")):
         letter = axes.text(x, 0.5, side, transform=axes.transAxes, color="white", ha=align, va="center")
         letter.set_path_effects([withStroke(linewidth=2, foreground="black"), Normal()])
-    return to_picture(figure, f"{where}: the whole slice, with a frame around the masks.")
+    return to_picture(figure, f"{where}: the whole slice, with a frame around the masks.", PANEL_DPI)
 
 
 def _framed(
@@ -183,7 +184,7 @@ def _framed(
     axes.set_ylim(box[1].stop - 0.5, box[1].start - 0.5)
     mm2 = spacing[0] * spacing[1]
     counts = ", ".join(f"{area} {np.count_nonzero(mask) * mm2:.0f} square millimetres" for area, mask in areas.items())
-    return to_picture(figure, f"{where}, {name} and reference in the frame: {counts}.")
+    return to_picture(figure, f"{where}, {name} and reference in the frame: {counts}.", PANEL_DPI)
 
 
 def _panel(title: str) -> tuple[Figure, Axes]:

@@ -8,10 +8,12 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nnunet_multitask.evaluation.comparison import compare_folders
@@ -193,3 +195,37 @@ def test_ink_has_contrast_enough() -> None:
     for ink in ("ink", "soft", "accent", "good", "bad"):
         for paper in ("#ffffff", colours["wash"]):
             assert (luminance(paper) + 0.05) / (luminance(colours[ink]) + 0.05) >= 4.5, (ink, paper)
+
+
+def test_200_cases_of_full_size_fit_into_10_megabytes(
+    cohort: Path, tmp_path: Path, write_nifti: Callable[..., Path]
+) -> None:
+    document = compare(cohort)
+    rng = np.random.default_rng(0)
+    mask = np.zeros((2, 512, 512), np.uint8)
+    mask[:, 100:400, 150:380] = 1
+    slices = {"images": rng.normal(40, 15, mask.shape).astype(np.int16), "labels": mask}
+    slices |= {"baseline": np.roll(mask, 5, axis=2), "model": np.roll(mask, 2, axis=1)}
+    names = [f"patient_{index:04d}" for index in range(200)]
+    for folder, array in slices.items():
+        channel = "_0000" if folder == "images" else ""
+        first = write_nifti(tmp_path / "big" / folder / f"{names[0]}{channel}.nii.gz", array)
+        for name in names[1:]:
+            (first.parent / f"{name}{channel}.nii.gz").symlink_to(first)
+    document["geometry"] = dict.fromkeys(names, document["geometry"]["c1"])
+    document["reference"], document["images"] = str(tmp_path / "big" / "labels"), str(tmp_path / "big" / "images")
+    for (name, model), folder in zip(document["models"].items(), ("baseline", "model"), strict=True):
+        model["folder"] = str(tmp_path / "big" / folder)
+        for score in model["classification"].values():
+            score["cases"] = dict.fromkeys(names, score["cases"]["c1"])
+        regions = model["segmentation"]["cases"]["c1"]
+        model["segmentation"]["cases"] = {
+            case_id: {
+                region: {**score, "dsc": 0.5 + index / 1000 + (name == "multi") * rng.normal() / 10}
+                for region, score in regions.items()
+            }
+            for index, case_id in enumerate(names)
+        }
+    page = write_report(document, tmp_path / "out")
+    assert page.read_text().count("<figure>") >= 5
+    assert page.stat().st_size < 10e6
