@@ -28,7 +28,9 @@ DEFINITIONS = {
     "maximum_probability": "score: largest probability of a voxel to belong to the region of the class, from the "
     "probabilities that nnU-Net keeps with --save_probabilities",
     "region of a class": "the region of its present_if_label, or that of its name; else for one of two exclusive "
-    "classes all foreground, with more volume speaking for the second",
+    "classes all foreground",
+    "direction": "whether more or less of the score speaks for the class; of two kinds told by all foreground the "
+    "one that fits these cases better, in favour of the rule",
     "against_head": "AUC of the classification head minus AUC of the rule over the same cases, DeLong's test",
 }
 RULES = ("any_voxel", "volume", "largest_component", "maximum_probability")
@@ -156,13 +158,23 @@ def _by_class(
             per_class[name] = _score(table, truth, None, volume_ml > 0)
             continue
         score = volume_ml if maxima is None or rule == "volume" else np.array([maxima[c][region] for c in table.ids])
-        decided, direction = _out_of_fold(table, truth, score)
-        entry = _score(table, truth, score, decided)
-        if direction:
-            entry["thresholds"] = direction
+        decided, thresholds = _out_of_fold(table, truth, score)
+        # of two kinds nobody knows beforehand which is the larger; a finding means more of it
+        falls = table.target.type == "multiclass" and region == FOREGROUND and _falls(truth, score)
+        if falls:
+            score = -score
+        entry = {**_score(table, truth, score, decided), "direction": "less" if falls else "more"}
+        if thresholds:
+            entry["thresholds"] = thresholds
         entry["against_head"] = _against_head(table, name, truth, score, head)
         per_class[name] = entry
     return _summarised(table.target, per_class)
+
+
+def _falls(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> bool:
+    """Return whether the class goes with a smaller score: whether a case of it ranks below others more often."""
+    pairs = np.sign(score[truth][:, None] - score[~truth][None, :])
+    return bool(pairs.sum() < 0)
 
 
 def _largest_component(table: _Cases, cases: CaseScores, places: Mapping[str, str]) -> dict[str, Any]:

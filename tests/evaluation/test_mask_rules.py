@@ -161,3 +161,15 @@ def test_no_labelled_case_and_no_region() -> None:
     colours = Target(name="colour", type="multilabel", classes=("red", "blue"))
     found = score_mask_rules(colours, sidecar(colours, {"a": ("red",)}), masks({"a": (0, 0)}), REGIONS)
     assert found["absent_rules"]["volume"] == "class_without_region"
+
+
+def test_of_two_kinds_the_smaller_is_found_too() -> None:
+    """Nobody says whether the second kind is the larger one: the rule gets the direction that fits."""
+    size = Target(name="size", type="multiclass", classes=("large", "small"))
+    cases = masks({"a": (5, 0), "b": (4, 0), "c": (1, 0), "d": (2, 0)})
+    labels: dict[str, Label] = {"a": "large", "b": "large", "c": "small", "d": "small"}
+    head = {c: {"large": 0.5, "small": 0.5} for c in cases}
+    found = score_mask_rules(size, sidecar(size, labels), cases, {"organ": [1], "foreground": [1]}, head=head)
+    rule = found["rules"]["volume"]
+    assert (rule["auc"], rule["per_class"]["small"]["direction"]) == (1.0, "less")
+    assert rule["per_class"]["small"]["against_head"]["difference"] == -0.5
