@@ -94,12 +94,13 @@ def write_dataset(source: Source, folder: Path, options: ConversionOptions = DEF
         conversion_report.json, and the report; after a dry run only the report.
 
     Raises:
-        InputErrors: every fault of every case that is no reason to leave just the case out.
+        InputErrors: the errors of the source, and every fault of every case that is no reason to leave just the case
+            out.
         InputError: channels that cannot be made of the source, no training case or no mask is left, or the output
             cannot be written.
     """
     check_options(options.channels, source.channel_names, source.intensities_are_hu)
-    errors = [*_id_errors(source.cases), *_label_errors(source)]
+    errors = [*source.errors, *_id_errors(source.cases), *_label_errors(source)]
     with nullcontext() if options.dry_run or errors else _new_folder(folder, options.overwrite) as output:
         outcomes = _convert_cases(source, output, options)
         for _, outcome in outcomes:
@@ -130,7 +131,7 @@ def _convert_cases(
     source: Source, output: Path | None, options: ConversionOptions
 ) -> list[tuple[SourceCase, CaseOutcome]]:
     """Convert the cases, or only check them where there is no output, and return what became of each."""
-    header = replace(source, cases=(), excluded=(), warnings=())  # what the workers need
+    header = replace(source, cases=(), excluded=(), errors=(), warnings=())  # what the workers need
     outcomes = map_in_order(
         partial(convert_case, source=header, output=output, options=options),
         source.cases,

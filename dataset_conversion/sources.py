@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.dataset_conversion.channels import ChannelOptions, channel_names
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.files import Volume
 from nnunet_multitask.labels import Case, Target
 
@@ -89,6 +90,8 @@ class Source:
         channel_names: a name for each channel; nnU-Net normalises by it.
         file_ending: of all images and masks.
         excluded: cases already left out.
+        errors: faults found already. They refuse the whole, but only once the files of ``cases`` were checked, so that
+            a user sees all faults at once.
         warnings: what a user should know.
         exclude_faults: codes of faults for which a case is left out; any other fault refuses the whole.
         expects_foreground: of the cases that do not say themselves.
@@ -107,6 +110,7 @@ class Source:
     channel_names: Sequence[str]
     file_ending: str = ".nii.gz"
     excluded: Sequence[Exclusion] = ()
+    errors: Sequence[InputError] = ()
     warnings: Sequence[str] = ()
     exclude_faults: Collection[str] = ()
     expects_foreground: bool | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -38,3 +39,18 @@ class InputErrors(Exception):
 
     def __str__(self) -> str:
         return "\n".join(str(error) for error in self.errors)
+
+
+@contextmanager
+def collecting(errors: list[InputError]) -> Iterator[None]:
+    """Run the block up to its first fault, and note its faults instead of raising them.
+
+    Args:
+        errors: gets what the block raises as InputError or InputErrors; stays as it is where it raises neither.
+    """
+    try:
+        yield
+    except InputErrors as several:
+        errors.extend(several.errors)
+    except InputError as error:
+        errors.append(error)

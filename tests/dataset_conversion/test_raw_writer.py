@@ -506,3 +506,16 @@ def test_volume_that_is_no_file_of_the_source(root: Path, folder: Path) -> None:
 def make_up(case: SourceCase) -> LoadedCase:
     image = Volume(ct(5).T, (5.0, 0.5, 0.5), AFFINE, Path("nowhere"), changed=True)
     return LoadedCase((image,), replace(image, array=blood().T), {})
+
+
+def test_errors_of_the_source_come_with_those_of_the_files(root: Path, folder: Path) -> None:
+    cases = [make_case(root, 0), make_case(root, 1)]
+    cases[1].images[0].write_bytes(b"no image")
+    known = InputError("missing-image", root / "images" / "case_2.nii.gz", "expected an image, found none", "add it")
+    for options in (QUIET, replace(QUIET, dry_run=True)):
+        with pytest.raises(InputErrors) as caught:
+            write_dataset(make_source(root, *cases, errors=[known]), folder, options)
+        first, second = caught.value.errors
+        assert first == known
+        assert second.where == str(cases[1].images[0])
+        assert not folder.exists()
