@@ -22,7 +22,8 @@ VERIFY = """
     dataset_conversion/dataset_json_checks dataset_conversion/leakage dataset_conversion/sidecar_checks
 """.split()
 OTHERS = """
-    nnunet_multitask/splits nnunet_multitask/workflows/plan nnunet_multitask/cli/labels nnunet_multitask/cli/split
+    nnunet_multitask/splits nnunet_multitask/workflows/plan
+    nnunet_multitask/workflows/annotated_cases nnunet_multitask/cli/labels nnunet_multitask/cli/split
     nnunet_multitask/cli/plan dataset_conversion/label_tables dataset_conversion/slice_tables
     dataset_conversion/excel dataset_conversion/tables
     dataset_conversion/columns dataset_conversion/table_classes dataset_conversion/matching dataset_conversion/layouts

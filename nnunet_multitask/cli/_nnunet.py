@@ -91,7 +91,7 @@ def preprocessed_plans(dataset: str, plans_name: str) -> tuple[Path, dict[str, A
             "missing-plans",
             path,
             f"expected plans of this name, found {', '.join(known) or 'none'}",
-            "run nnUNetv2_plan_and_preprocess or `nnunet-multitask configure`, or correct -p",
+            "run `nnunet-multitask plan` or `nnunet-multitask configure`, or correct -p",
         )
     plans: dict[str, Any] = read_json(path)
     return folder, plans
@@ -108,7 +108,7 @@ def check_preprocessed(dataset: Path, plans: dict[str, Any], configuration: str)
             "missing-preprocessed",
             folder,
             f"expected the preprocessed cases of {configuration}, got none",
-            f"run nnUNetv2_plan_and_preprocess -d {dataset.name[7:10]} -c {configuration}",
+            f"run nnunet-multitask plan -d {int(dataset.name[7:10])} -c {configuration}",
         )
 
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.datasets import find_dataset, required_folder
 from nnunet_multitask.documents import read_json
-from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
+from nnunet_multitask.workflows.annotated_cases import MaskContent, annotated_only, label_only_cases, mask_contents
 
 logger = logging.getLogger(__name__)
 
@@ -81,20 +80,6 @@ class Planned:
     configurations: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class MaskContent:
-    """How many voxels of a mask are ignored, how many are labelled foreground, and how many there are."""
-
-    ignored: int
-    foreground: int
-    voxels: int
-
-    @property
-    def is_label_only(self) -> bool:
-        """Whether the mask is the ignore label everywhere."""
-        return self.ignored == self.voxels
-
-
 def plan_and_preprocess(datasets: Sequence[str], options: PlanOptions) -> list[Planned]:
     """Do what nnUNetv2_plan_and_preprocess does.
 
@@ -123,7 +108,7 @@ def plan_and_preprocess(datasets: Sequence[str], options: PlanOptions) -> list[P
     for folder in folders:
         if (folder / SIDECAR_NAME).is_file():
             read_sidecar(folder / SIDECAR_NAME)  # hours of preprocessing should not end at a misspelt class
-    contents = [_mask_contents(folder, options) for folder in folders]
+    contents = [mask_contents(folder, options.fingerprint_processes, options.progress) for folder in folders]
     for folder, content, dataset_id in zip(folders, contents, ids, strict=True):
         _extract_fingerprint(extractor, preprocessed / folder.name, dataset_id, content, options)
     with _at_least_one_thread():
@@ -141,49 +126,6 @@ def plan_and_preprocess(datasets: Sequence[str], options: PlanOptions) -> list[P
         _planned(folder, preprocessed / folder.name / f"{plans_name}.json", content)
         for folder, content in zip(folders, contents, strict=True)
     ]
-
-
-def label_only_cases(contents: Mapping[str, MaskContent]) -> tuple[str, ...]:
-    """Return the cases whose mask is the ignore label everywhere, sorted."""
-    return tuple(sorted(case_id for case_id, content in contents.items() if content.is_label_only))
-
-
-def mask_content(path: str, ignore_label: int, reader: type[Any]) -> MaskContent:
-    """Count the voxels of a mask.
-
-    Args:
-        path: the mask.
-        ignore_label: nnU-Net's ignore label.
-        reader: nnU-Net's class for such files.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    try:
-        mask, _ = reader().read_seg(path)
-    except Exception as error:  # whatever the library behind the reader raises
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise InputError(
-            "unreadable-mask", path, f"expected a mask, got: {reason}", "run `nnunet-multitask verify`"
-        ) from error
-    ignored = int((mask == ignore_label).sum())
-    return MaskContent(ignored, int((mask > 0).sum()) - ignored, mask.size)
-
-
-def annotated_only(extractor: Callable[..., Any], annotated: Collection[str]) -> Callable[..., Any]:
-    """Return what makes fingerprint extractors that see only some cases.
-
-    Args:
-        extractor: nnU-Net's ``DatasetFingerprintExtractor``, or a class derived from it.
-        annotated: ids of the cases to see.
-    """
-
-    def make(*args: Any, **kwargs: Any) -> Any:
-        made = extractor(*args, **kwargs)
-        made.dataset = {case_id: files for case_id, files in made.dataset.items() if case_id in annotated}
-        return made
-
-    return make
 
 
 def _processes(options: PlanOptions) -> list[int]:
@@ -205,30 +147,6 @@ def _unique_id(folder: Path) -> int:
         fault = f"expected one name for the id {dataset_id} in nnU-Net's three folders, got {', '.join(found)}"
         raise InputError("duplicate-dataset-id", folder, fault, "rename or remove the others")
     return dataset_id
-
-
-def _mask_contents(folder: Path, options: PlanOptions) -> dict[str, MaskContent]:
-    """Return the content of each training mask; none is read where the dataset has no ignore label."""
-    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
-    from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
-
-    document = read_json(folder / "dataset.json")
-    ignore_label = document["labels"].get("ignore")
-    dataset = get_filenames_of_train_images_and_targets(str(folder), document)
-    if not dataset:
-        raise InputError("no-training-case", folder, "expected training cases, found none", "add images and masks")
-    if ignore_label is None:
-        return {case_id: MaskContent(0, 0, 1) for case_id in dataset}
-    example = next(iter(dataset.values()))["images"][0]
-    reader = determine_reader_writer_from_dataset_json(document, example, verbose=False)
-    contents = map_in_order(
-        partial(mask_content, ignore_label=ignore_label, reader=reader),
-        [files["label"] for files in dataset.values()],
-        num_workers=options.fingerprint_processes,
-        description="Looking for masks that are ignored everywhere",
-        progress=options.progress,
-    )
-    return dict(zip(dataset, contents, strict=True))
 
 
 def _find_class(package: str, name: str, option: str) -> type[Any]:

@@ -79,7 +79,7 @@ def test_train_needs_preprocessed_cases_and_writes_nothing(folders, capsys):
     (dataset / "nnUNetPlans_3d_fullres" / "case.b2nd").unlink()
     line = refusal(capsys, "train", "7", "3d_fullres", "0")
     assert "missing-preprocessed" in line
-    assert "nnUNetv2_plan_and_preprocess -d 007 -c 3d_fullres" in line
+    assert "nnunet-multitask plan -d 7 -c 3d_fullres" in line
     assert not any((folders / "nnUNet_results").iterdir())
 
 

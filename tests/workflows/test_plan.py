@@ -13,13 +13,8 @@ import pytest
 from nnunet_multitask.cli.main import main
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.workflows import plan
-from nnunet_multitask.workflows.plan import (
-    MaskContent,
-    PlanOptions,
-    label_only_cases,
-    mask_content,
-    plan_and_preprocess,
-)
+from nnunet_multitask.workflows.annotated_cases import MaskContent, annotated_only
+from nnunet_multitask.workflows.plan import PlanOptions, plan_and_preprocess
 
 IGNORE = 2
 LABEL_ONLY = ("only_1", "only_2")
@@ -105,7 +100,7 @@ def test_what_the_stock_fingerprint_would_be(folders):
     raw, _ = folders
     add_label_only_cases(raw)
     dataset = DatasetFingerprintExtractor("901").dataset
-    seen = plan.annotated_only(DatasetFingerprintExtractor, {c for c in dataset if c not in LABEL_ONLY})("901").dataset
+    seen = annotated_only(DatasetFingerprintExtractor, {c for c in dataset if c not in LABEL_ONLY})("901").dataset
     assert set(dataset) - set(seen) == set(LABEL_ONLY)
     means = {}
     for case_id in (LABEL_ONLY[0], *sorted(seen)[:2]):
@@ -151,17 +146,6 @@ def test_faults_come_before_the_work(folders, monkeypatch, edit):
     monkeypatch.delenv("nnUNet_preprocessed")
     with pytest.raises(InputError, match=r"\[unset-variable\] environment variable nnUNet_preprocessed"):
         plan_and_preprocess(["901"], PlanOptions())
-
-
-def test_content_of_a_mask(tmp_path: Path):
-    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
-
-    mask = np.zeros((4, 4, 3), np.uint8)
-    mask[0], mask[1, :2] = 2, 1
-    nibabel.save(nibabel.Nifti1Image(mask, np.eye(4)), tmp_path / "mask.nii.gz")
-    content = mask_content(str(tmp_path / "mask.nii.gz"), 2, SimpleITKIO)
-    assert content == MaskContent(ignored=12, foreground=6, voxels=48)
-    assert label_only_cases({"b": MaskContent(48, 0, 48), "a": MaskContent(48, 0, 48), "c": content}) == ("a", "b")
 
 
 def test_partly_ignored_masks_are_warned_about(tmp_path: Path, monkeypatch, caplog):
