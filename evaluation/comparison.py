@@ -110,7 +110,7 @@ def compare_folders(
     Returns:
         The document of comparison.json, ready for strict JSON: "models" by name ("segmentation": cases and summary,
         "classification" by target), "comparisons" by model, region and metric, "class_comparisons" by model and
-        target, "case_set". The same inputs give the same document.
+        target, "case_set", "attributes" of the sidecar by case id. The same inputs give the same document.
 
     Raises:
         InputError, InputErrors: fewer than two models, an unknown baseline, unknown tests, models that predicted
@@ -166,6 +166,7 @@ def compare_folders(
         "file_ending": file_ending,
         "labels": base["labels"],
         "patients": _count_patients(sidecar, list(base["cases"])),
+        "attributes": _attributes(sidecar, list(base["cases"])),
         "geometry": {
             case_id: {key: value for key, value in entry.items() if key != "prediction"}
             for case_id, entry in base["geometry"].items()
@@ -213,6 +214,12 @@ def _compare(
         }
         for region in baseline["labels"]
     }
+
+
+def _attributes(sidecar: LabelSidecar | None, case_ids: list[str]) -> dict[str, dict[str, Any]]:
+    """Return what the sidecar tells of the scored cases beside their classes; cases without attributes are absent."""
+    known = {} if sidecar is None else sidecar.cases
+    return {c: dict(known[c].attributes) for c in case_ids if c in known and known[c].attributes}
 
 
 def _count_patients(sidecar: LabelSidecar | None, case_ids: list[str]) -> int | None:

@@ -59,6 +59,8 @@ REASONS = {
     "no_negative_reference": "no other case",
     "no_positive_reference_or_decision": "no such case",
     "several_cases_of_a_patient": "several cases of a patient",
+    "all_resamples_equal": "every resample gives the same",
+    "no_discordant_case": "both decide every case alike",
     "decisions_only": "decides without a score",
     "no_folds": "no folds to fit a threshold on",
 }

@@ -229,3 +229,19 @@ def test_200_cases_of_full_size_fit_into_10_megabytes(
     page = write_report(document, tmp_path / "out")
     assert page.read_text().count("<figure>") >= 5
     assert page.stat().st_size < 10e6
+
+
+def test_attributes_of_the_sidecar_group_the_cases(cohort: Path) -> None:
+    sidecar = json.loads((cohort / "class_labels.json").read_text())
+    for case_id, scanner in {"c1": "A", "c2": "B", "c3": "A"}.items():
+        sidecar["cases"][case_id]["attributes"] = {"scanner_vendor": scanner}
+    sidecar["cases"]["elsewhere"] = {**sidecar["cases"]["c1"], "attributes": {"scanner_vendor": "C"}}
+    (cohort / "class_labels.json").write_text(json.dumps(sidecar))
+    document = compare(cohort)
+    assert document["attributes"] == {
+        "c1": {"scanner_vendor": "A"},
+        "c2": {"scanner_vendor": "B"},
+        "c3": {"scanner_vendor": "A"},
+    }
+    assert "scanner vendor" in render_report(document)
+    assert compare(cohort, sidecar=None)["attributes"] == {}
