@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nnunet_multitask.dataset_conversion.dicom_report import Outcome, SeriesReport, digest
+from nnunet_multitask.dataset_conversion.dicom_report import NO_SERIES, Outcome, SeriesReport, digest
 from nnunet_multitask.dataset_conversion.replacing import check_replaceable
 from nnunet_multitask.dataset_conversion.script import positive, run_script
 from nnunet_multitask.documents import read_json, write_json
@@ -268,7 +268,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _spacing(text: str) -> float:
     value = float(text)
     if not 0 < value <= 50:
-        raise argparse.ArgumentTypeError(f"expected 0 to 50 mm, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a distance above 0 and at most 50 mm, got {text}")
     return value
 
 
@@ -292,9 +292,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "folder": str(args.output),
         "written": not args.dry_run,
         "counts": report["counts"],
-        "excluded": [{key: item[key] for key in ("case", "code", "reason")} for item in report["excluded"]],
-        "warnings": report["warnings"],
+        "excluded": [_excluded(item) for item in report["excluded"]],
+        # by hash the log has named each warning already, with its file
+        "warnings": report["warnings"] if args.json or args.names == "folder" else [],
     }
+
+
+def _excluded(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was left out, for the summary; files without series go by their number."""
+    case = item["case"]
+    if case == NO_SERIES:
+        case = f"{item['files']} file{'s' if item['files'] > 1 else ''} without series"
+    return {"case": case, "code": item["code"], "reason": item["reason"]}
 
 
 if __name__ == "__main__":

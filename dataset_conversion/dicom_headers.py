@@ -163,7 +163,7 @@ def _read_dataset(path: Path) -> Any:
     is_dicom = head[128:132] == b"DICM"
     # files of old archives lack the preamble and begin with group 0008
     if not is_dicom and head[:2] not in (b"\x08\x00", b"\x00\x08"):
-        raise _no_slice("not-dicom", path, "it is no DICOM file")
+        raise _no_slice("not-dicom", path, "no DICOM file")
     try:
         dataset = pydicom.dcmread(path, defer_size=_DEFERRED_BYTES, force=True, specific_tags=list(_TAGS))
     except Exception as error:  # pydicom raises whatever a damaged element leads to
@@ -171,7 +171,7 @@ def _read_dataset(path: Path) -> Any:
             raise _bad_dicom(path, error) from error
         dataset = pydicom.FileDataset(path, {})
     if not is_dicom and "SOPClassUID" not in dataset:
-        raise _no_slice("not-dicom", path, "it is no DICOM file")
+        raise _no_slice("not-dicom", path, "no DICOM file")
     return dataset
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_SERIES = "no series"  # stands for the case of files that belong to none
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -61,7 +63,7 @@ class SeriesReport:
         for file in files:
             groups.setdefault((file.series_uid, file.code, file.fault), []).append(file)
         for (series_uid, code, reason), members in groups.items():
-            name = digest(series_uid) if series_uid else "no series"
+            name = digest(series_uid) if series_uid else NO_SERIES
             entry = {"case": name, "code": code, "reason": reason, "files": len(members)}
             if self.with_paths:
                 entry["paths"] = [self._relative(file.where) for file in members]
@@ -75,9 +77,10 @@ class SeriesReport:
         self.excluded.append({"case": name, "code": codes[0], "reason": reason, "files": len(stack.slices)})
 
     def take(self, name: str, outcome: Outcome) -> None:
-        """Note a converted stack."""
+        """Note a converted stack; the log names the files of its warnings where the report may not."""
         for warning in outcome.warnings:
-            logger.warning("WARN %s", warning)
+            if not self.with_paths:
+                logger.warning("WARN %s", warning)
             place = self._relative(warning.where) if self.with_paths else name
             self.warnings.append(str(InputError(warning.code, place, warning.fault, warning.remedy)))
         inputs: Any = list(outcome.inputs.values())

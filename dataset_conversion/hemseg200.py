@@ -38,6 +38,7 @@ DATASET_NAME = "HemSeg200"
 TARGET = Target("subtype", "multiclass", CLASSES, "kind of bleeding: intraparenchymal or intraventricular")
 SHARES = {"train": 160, "val": 40, "test": 22}  # of the 222 scans, as Xiao et al. 2025 part them
 
+DEFAULT_SEED = 12345
 PATIENT_FILE = "annotion_file_info.jsonl"
 
 
@@ -50,14 +51,16 @@ class HemSegOptions:
         rsna_dicom: folder with the files ID_SLICE.dcm of the RSNA 2019 challenge, from which the images are rebuilt.
         annotations: folder of the tables and lists; None where they lie beside the folders of the splits.
         resplit: part the scans anew, by class and patient, in proportion 160 : 40 : 22, with ``seed``.
-        seed: who goes where.
+        seed: who goes where, ``DEFAULT_SEED`` by default.
+        allow_missing: leave out scans whose image or slices are missing, instead of refusing the whole.
     """
 
     labels: Literal["binary", "subtype"] = "binary"
     rsna_dicom: Path | None = None
     annotations: Path | None = None
     resplit: bool = False
-    seed: int = 12345
+    seed: int | None = None
+    allow_missing: bool = False
 
 
 def convert(
@@ -95,47 +98,59 @@ def convert(
 def read_source(root: Path, options: HemSegOptions = HemSegOptions()) -> Source:
     """Return what the folders, tables and lists say, without opening an image.
 
+    Faulty tables and lists, and missing images, are errors of the source: the other files can be checked all the same.
+
     Raises:
-        InputError, InputErrors: the layout is another one, tables contradict each other, or images are missing.
+        InputError, InputErrors: the layout is another one, options contradict each other, or the images cannot be
+            rebuilt at all.
     """
+    if options.seed is not None and not options.resplit:
+        fault = "expected --seed with --resplit only, got it without"
+        raise InputError("contradicting-options", "--seed", fault, "leave it out; `nnunet-multitask split` has its own")
     splits = [split for split in SPLITS if (root / split / "label").is_dir()]
     if not splits:
         fault = "expected {train,val,test}/label/SCAN.nii.gz, found no such folder"
         raise InputError("unknown-layout", root, fault, "point --input at the folder that holds train, val and test")
     annotations = options.annotations or root
-    classes, lists = read_classes(annotations), read_lists(annotations)
+    classes, class_errors = read_classes(annotations)
+    lists, list_errors = read_lists(annotations)
+    errors = [*class_errors, *list_errors]
     if options.rsna_dicom is not None:
-        check_rebuild(options.rsna_dicom, annotations, lists)
-    cases, excluded, errors = [], [], []
+        try:
+            check_rebuild(options.rsna_dicom, annotations, lists)
+        except InputError as error:
+            raise InputErrors([*errors, error]) from error
+    cases: list[SourceCase] = []
+    excluded: list[Exclusion] = []
     for split in splits:
         masks = list_cases(root / split / "label", ENDING)
         images, split_excluded, split_errors = (
-            find_images(root / split / "image", masks)
+            find_images(root / split / "image", masks, allow_missing=options.allow_missing)
             if options.rsna_dicom is None
-            else find_slices(masks, lists, options.rsna_dicom)
+            else find_slices(masks, lists, options.rsna_dicom, allow_missing=options.allow_missing)
         )
         excluded += split_excluded
-        errors += split_errors
+        # a scan may lack its list for no other reason than a faulty line
+        errors += [error for error in split_errors if not list_errors or error.code != "missing-slice-list"]
         for scan in sorted(set(images) & set(masks)):
             listed = lists.get(scan)
             labels = {TARGET.name: classes[scan]} if scan in classes else {}
             case = Case(labels, group=listed.patient if listed else None, split=split)
-            if options.labels == "subtype" and not labels:
+            if options.labels == "subtype" and not labels and not class_errors:
                 reason = "no table names its class, so its mask cannot get the value of one"
                 excluded.append(Exclusion(f"HEM_{scan}", "unknown-class", reason))
                 continue
             reader = _reader(scan, listed, classes.get(scan), options)
             is_test = split == "test"
             cases.append(SourceCase(f"HEM_{scan}", images[scan], masks[scan], case, is_test=is_test, reader=reader))
-    if errors:
-        raise InputErrors(errors)
     warnings = _label_warnings(cases, bool(lists))
     if options.rsna_dicom is not None:
         warnings += _list_warnings(cases, lists)
-    if options.resplit:
-        cases = _resplit(cases, options.seed)
-    else:
+    seed = DEFAULT_SEED if options.seed is None else options.seed
+    if not options.resplit:
         warnings += _split_warnings(cases)
+    elif not errors:  # else too few scans may be left to part
+        cases = _resplit(cases, seed)
     is_binary = options.labels == "binary"
     return Source(
         converter="hemseg200",
@@ -145,6 +160,7 @@ def read_source(root: Path, options: HemSegOptions = HemSegOptions()) -> Source:
         labels={"hemorrhage": 1} if is_binary else {name: value for value, name in enumerate(CLASSES, start=1)},
         channel_names=("CT",),
         excluded=excluded,
+        errors=errors,
         warnings=warnings,
         # images that were built otherwise may have more slices than were annotated
         exclude_faults=EXCLUDING_FAULTS if options.rsna_dicom is not None else ("shape-differs",),
@@ -156,7 +172,8 @@ def read_source(root: Path, options: HemSegOptions = HemSegOptions()) -> Source:
             "labels": options.labels,
             "rebuilt_from_dicom": options.rsna_dicom is not None,
             "resplit": options.resplit,
-            **({"seed": options.seed} if options.resplit else {}),
+            **({"seed": seed} if options.resplit else {}),
+            "allow_missing": options.allow_missing,
         },
     )
 
@@ -245,7 +262,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resplit", action="store_true", help="part the scans anew by class and patient, 160 : 40 : 22 (Xiao et al.)"
     )
-    parser.add_argument("--seed", type=int, default=12345, help="of --resplit (default %(default)s)")
+    parser.add_argument("--seed", type=int, metavar="N", help=f"of --resplit (default {DEFAULT_SEED})")
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="leave out scans whose image or DICOM slices are missing, and name them, instead of refusing the whole",
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -261,6 +283,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             annotations=args.annotations,
             resplit=args.resplit,
             seed=args.seed,
+            allow_missing=args.allow_missing,
         ),
         options=options_from(args),
     )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.dataset_conversion.tables import read_table
-from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.dataset_conversion.tables import Row, read_table
+from nnunet_multitask.errors import InputError, collecting
 from nnunet_multitask.storage import read_bytes
 
 SPLITS = ("train", "val", "test")
@@ -37,22 +37,25 @@ class ListedScan:
     place: str
 
 
-def read_classes(folder: Path) -> dict[str, str]:
+def read_classes(folder: Path) -> tuple[dict[str, str], list[InputError]]:
     """Return the class of each scan that any of train_set.csv, val_set.csv and test_set.csv names.
 
-    Raises:
-        InputError: none of them is there, or one is no table.
-        InputErrors: unknown classes, scans with two classes.
+    Returns:
+        The classes, as far as they can be read, and every fault: none of the tables is there, one is no table, unknown
+        classes, scans with two classes.
     """
     classes: dict[str, str] = {}
     places: dict[str, str] = {}
-    errors = []
+    errors: list[InputError] = []
     paths = [folder / f"{split}_set.csv" for split in SPLITS if (folder / f"{split}_set.csv").exists()]
     if not paths:
         fault = "expected train_set.csv, val_set.csv or test_set.csv, found none"
-        raise InputError("missing-file", folder, fault, "add the tables with filename,label, or name --annotations")
+        remedy = "add the tables with filename,label, or name --annotations"
+        return {}, [InputError("missing-file", folder, fault, remedy)]
     for path in paths:
-        columns, rows = read_table(path)
+        columns, rows = ["filename", "label"], list[Row]()
+        with collecting(errors):
+            columns, rows = read_table(path)
         if not {"filename", "label"} <= set(columns):
             fault = f"expected the columns filename and label, got {', '.join(columns)}"
             errors.append(InputError("bad-table", path, fault, "correct the header"))
@@ -69,25 +72,27 @@ def read_classes(folder: Path) -> dict[str, str]:
                 errors.append(InputError("duplicate-case", place, fault, "remove the wrong row"))
             classes[scan] = CLASSES[int(label)]
             places[scan] = place
-    if errors:
-        raise InputErrors(errors)
-    return classes
+    return classes, errors
 
 
-def read_lists(folder: Path) -> dict[str, ListedScan]:
-    """Return what the lists say of each scan; a folder without lists gives an empty dict.
+def read_lists(folder: Path) -> tuple[dict[str, ListedScan], list[InputError]]:
+    """Return what the lists say of each scan; a folder without lists gives nothing.
 
     The two releases write their lines in different forms: ``patient``, ``scan_`` and a list of slices, or
     ``patient_name``, ``scan_name`` and slices by number, the numbers sorted as text. Both lists may be there, and name
     the same scan.
 
-    Raises:
-        InputErrors: lines of another form, and lines that contradict each other.
+    Returns:
+        The scans, as far as the lists can be read, and every fault: files that are no text, lines of another form, and
+        lines that contradict each other.
     """
     scans: dict[str, ListedScan] = {}
-    errors = []
+    errors: list[InputError] = []
     for path in sorted(folder.glob(LIST_PATTERN)):
-        for number, line in enumerate(_lines(path), start=1):
+        lines: list[str] = []
+        with collecting(errors):
+            lines = _lines(path)
+        for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             place = f"{path}: line {number}"
@@ -101,9 +106,7 @@ def read_lists(folder: Path) -> dict[str, ListedScan]:
             if other.patient != entry.patient or set(other.slices) != set(entry.slices):
                 fault = f"expected one patient and one set of slices for {scan}, {other.place} has others"
                 errors.append(InputError("duplicate-case", place, fault, "remove the wrong line"))
-    if errors:
-        raise InputErrors(errors)
-    return scans
+    return scans, errors
 
 
 def _lines(path: Path) -> list[str]:

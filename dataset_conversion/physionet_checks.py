@@ -14,27 +14,41 @@ from nnunet_multitask.dataset_conversion.physionet_tables import (
     read_patient_table,
     read_slice_table,
 )
-from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.errors import InputError, collecting
 from nnunet_multitask.storage import read_bytes
 
 
-def read_tables(layout: Layout, checksums: Mapping[Path, str]) -> tuple[SliceTable, dict[int, Patient], list[str]]:
-    """Return both tables, and what is odd about them; the table of patients may be missing."""
-    errors: list[InputError] = []
+def read_tables(
+    layout: Layout, checksums: Mapping[Path, str], errors: list[InputError]
+) -> tuple[SliceTable | None, dict[int, Patient], list[str]]:
+    """Return both tables, and what is odd about them; the table of patients may be missing.
+
+    Args:
+        layout: where they lie.
+        checksums: from ``read_checksums``.
+        errors: gets the faults of both tables.
+
+    Returns:
+        The table of slices, None where it cannot be read; the patients, none where theirs cannot be read; warnings.
+    """
     for path in (layout.slice_table, layout.patient_table):
         if path is not None and path in checksums:
-            try:
+            with collecting(errors):
                 check_digest(path, hashlib.sha256(read_bytes(path)).hexdigest(), checksums)
-            except InputError as error:
-                errors.append(error)
-    if errors:
-        raise InputErrors(errors)
-    table = read_slice_table(layout.slice_table)
-    warnings = list(table.warnings)
+    table: SliceTable | None = None
+    patients: dict[int, Patient] | None = None
+    odd: list[str] = []
+    with collecting(errors):
+        table = read_slice_table(layout.slice_table)
     if layout.patient_table is None:
-        return table, {}, [*warnings, "there is no Patient_demographics.csv: age and sex are unknown"]
-    patients, odd = read_patient_table(layout.patient_table)
-    warnings += odd
+        name = f"{'P' if layout.is_nifti else 'p'}atient_demographics.csv"  # as each release writes it
+        odd = [f"there is no {name}: age and sex are unknown"]
+    else:
+        with collecting(errors):
+            patients, odd = read_patient_table(layout.patient_table)
+    warnings = [*(table.warnings if table else ()), *odd]
+    if table is None or patients is None or layout.patient_table is None:
+        return table, patients or {}, warnings
     without_scan = sorted(set(patients) - set(layout.scans))
     if without_scan:
         warnings.append(f"{layout.patient_table.name} names patients without a scan: {_listed(without_scan)}")

@@ -27,7 +27,7 @@ from nnunet_multitask.dataset_conversion.physionet_splits import (
     PatientSplit,
     split_patients,
 )
-from nnunet_multitask.dataset_conversion.physionet_tables import Patient
+from nnunet_multitask.dataset_conversion.physionet_tables import Patient, SliceTable
 from nnunet_multitask.dataset_conversion.raw_writer import (
     DEFAULT_OPTIONS,
     Conversion,
@@ -40,7 +40,7 @@ from nnunet_multitask.dataset_conversion.raw_writer import (
 )
 from nnunet_multitask.dataset_conversion.script import add_dataset_arguments, options_from, run_script, summarize
 from nnunet_multitask.datasets import required_folder
-from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.labels import Case
 
 DATASET_NAME = "PhysioNetCTICH"
@@ -122,19 +122,24 @@ def read_source(
 ) -> Source:
     """Return what folders and tables say, without opening a scan; the arguments are those of ``convert``.
 
+    Faulty names, tables and checksums, missing files and a split that misses patients are errors of the source: the
+    scans can be checked all the same.
+
     Raises:
-        InputError, InputErrors: another layout, faulty tables, missing files, options that contradict each other.
+        InputError: another layout, or options that are unknown or contradict each other.
     """
     layout = find_layout(root)
     _check_options(layout, split, bone_channel)
-    checksums = read_checksums(root)
-    table, patients, warnings = read_tables(layout, checksums)
-    missing = list(missing_parts(layout, table))
-    if missing and not allow_missing:
-        raise InputErrors(missing)
-    warnings += [str(error) for error in missing]
-    kinds = {patient: kinds_of(table.patients.get(patient, {}).values()) for patient in layout.scans}
-    parts = split_patients(split, kinds, exclude, seed)
+    checksums, checksum_errors = read_checksums(root)
+    errors = [*layout.errors, *checksum_errors]
+    table, patients, warnings = read_tables(layout, checksums, errors)
+    missing = [] if table is None else list(missing_parts(layout, table))
+    if allow_missing:
+        warnings += [str(error) for error in missing]
+    else:
+        errors += missing
+    rows = table.patients if table else {}
+    parts = _split(split, layout, table, exclude, seed, errors)
     targets = make_targets(labels, with_ich=split not in SPLITS_WITHOUT_NEGATIVES)
     cases = [
         case
@@ -144,7 +149,7 @@ def read_source(
             layout,
             parts,
             reader=(NiftiReader if layout.is_nifti else JpegReader)(
-                table.patients.get(patient, {}), tuple(targets), labels == "subtype", checksums
+                rows.get(patient, {}), tuple(targets), labels == "subtype", checksums
             ),
             attributes=patients.get(patient, Patient()).attributes(),
             bone_channel=bone_channel,
@@ -160,6 +165,7 @@ def read_source(
         # JPEG slices hold grey levels of a window: nnU-Net divides by 255 and does nothing else
         channel_names=("CT",) if layout.is_nifti else ("rgb_to_0_1",) * (2 if bone_channel else 1),
         excluded=[Exclusion(case_name(patient), "not-in-split", why) for patient, why in parts.left_out.items()],
+        errors=errors,
         warnings=[*warnings, *parts.warnings, *_notes(layout, parts, split, synthetic)],
         description=_SYNTHETIC if synthetic else _DESCRIPTION.format(version=layout.version),
         reference="" if synthetic else _REFERENCE,
@@ -189,6 +195,28 @@ def _check_options(layout: Layout, split: str, bone_channel: bool) -> None:
     if not layout.is_nifti and split == "hoseyni-like":
         fault = "expected the 75 scans of 1.3.x, of which Hoseyni et al. 2024 took 73, got the layout of 1.0 to 1.2"
         raise InputError("contradicting-options", "--split hoseyni-like", fault, "convert 1.3.x, or use --split folds")
+
+
+def _split(
+    name: str,
+    layout: Layout,
+    table: SliceTable | None,
+    exclude: Collection[int],
+    seed: int | None,
+    errors: list[InputError],
+) -> PatientSplit:
+    """Return the parts, or all patients as one where data are missing for the split, which is added to ``errors``."""
+    everybody = PatientSplit(frozenset(layout.scans) - set(exclude), has_parts=False)
+    if table is None:
+        return everybody
+    kinds = {patient: kinds_of(table.patients.get(patient, {}).values()) for patient in layout.scans}
+    try:
+        return split_patients(name, kinds, exclude, seed)
+    except InputError as error:
+        if error.code in ("unknown-split", "contradicting-options"):  # no fault of the data
+            raise
+        errors.append(error)
+        return everybody
 
 
 def _patient_cases(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_multitask.datasets import list_cases
-from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.storage import read_bytes
 
 CHECKSUM_FILE = "SHA256SUMS.txt"
@@ -27,6 +27,7 @@ class Layout:
         masks: patient number to NIfTI file, or to the folder ``brain``, which holds the masks, too.
         slice_table: what each slice shows.
         patient_table: who each patient is; None where it is missing.
+        errors: scans and masks whose names are no patient numbers, or name a patient twice; they are in neither map.
     """
 
     version: str
@@ -34,6 +35,7 @@ class Layout:
     masks: Mapping[int, Path]
     slice_table: Path
     patient_table: Path | None
+    errors: tuple[InputError, ...] = ()
 
     @property
     def is_nifti(self) -> bool:
@@ -46,7 +48,6 @@ def find_layout(root: Path) -> Layout:
 
     Raises:
         InputError: neither layout, or both.
-        InputErrors: scans and masks whose names are no patient numbers, or name a patient twice.
     """
     nifti, jpeg = (root / "ct_scans").is_dir(), (root / "Patients_CT").is_dir()
     if nifti == jpeg:
@@ -55,28 +56,27 @@ def find_layout(root: Path) -> Layout:
         raise InputError("unknown-layout", root, fault, "point --input at the folder that holds one of the two")
     tables = [path for path in sorted(root.iterdir()) if path.name.lower() == _PATIENT_TABLE]
     patient_table = tables[0] if tables else None
+    errors: list[InputError] = []
     if nifti:
-        return Layout(
-            "1.3.x",
-            _by_patient(_volumes(root / "ct_scans")),
-            _by_patient(_volumes(root / "masks") if (root / "masks").is_dir() else ()),
-            root / "hemorrhage_diagnosis_raw_ct.csv",
-            patient_table,
-        )
-    scans = _by_patient((path.name, path) for path in sorted((root / "Patients_CT").iterdir()) if path.is_dir())
+        scans = _by_patient(_volumes(root / "ct_scans"), errors)
+        masks = _by_patient(_volumes(root / "masks") if (root / "masks").is_dir() else (), errors)
+        table = root / "hemorrhage_diagnosis_raw_ct.csv"
+        return Layout("1.3.x", scans, masks, table, patient_table, tuple(errors))
+    folders = [(path.name, path) for path in sorted((root / "Patients_CT").iterdir()) if path.is_dir()]
+    scans = _by_patient(folders, errors)
     brains = {patient: path / "brain" for patient, path in scans.items()}
-    return Layout("1.0 to 1.2", scans, brains, root / "hemorrhage_diagnosis.csv", patient_table)
+    return Layout("1.0 to 1.2", scans, brains, root / "hemorrhage_diagnosis.csv", patient_table, tuple(errors))
 
 
-def read_checksums(root: Path) -> dict[Path, str]:
+def read_checksums(root: Path) -> tuple[dict[Path, str], list[InputError]]:
     """Return the SHA-256 of each file that ``SHA256SUMS.txt`` names; none where there is no such file.
 
-    Raises:
-        InputErrors: lines of another form.
+    Returns:
+        The checksums, hexadecimal, and an error for each line of another form.
     """
     path = root / CHECKSUM_FILE
     if not path.exists():
-        return {}
+        return {}, []
     checksums = {}
     errors = []
     for number, line in enumerate(read_bytes(path).decode("utf-8-sig", errors="replace").splitlines(), start=1):
@@ -86,9 +86,7 @@ def read_checksums(root: Path) -> dict[Path, str]:
         elif line.strip():
             fault = f"expected a SHA-256 and a file name, got {line[:80]!r}"
             errors.append(InputError("bad-checksums", f"{path}: line {number}", fault, "download the file again"))
-    if errors:
-        raise InputErrors(errors)
-    return checksums
+    return checksums, errors
 
 
 def check_digest(path: Path, digest: str, checksums: Mapping[Path, str]) -> None:
@@ -114,10 +112,9 @@ def _volumes(folder: Path) -> Iterator[tuple[str, Path]]:
         yield from list_cases(folder, ending).items()
 
 
-def _by_patient(paths: Iterable[tuple[str, Path]]) -> dict[int, Path]:
-    """Return files or folders by the number that their name is."""
+def _by_patient(paths: Iterable[tuple[str, Path]], errors: list[InputError]) -> dict[int, Path]:
+    """Return files or folders by the number that their name is, and add those that have none to ``errors``."""
     patients: dict[int, Path] = {}
-    errors = []
     for name, path in paths:
         if not (name.isascii() and name.isdigit()):
             fault = f"expected a patient number as name, got {name[:40]!r}"
@@ -127,6 +124,4 @@ def _by_patient(paths: Iterable[tuple[str, Path]]) -> dict[int, Path]:
             errors.append(InputError("duplicate-case", path, fault, "remove one of the two"))
         else:
             patients[int(name)] = path
-    if errors:
-        raise InputErrors(errors)
     return patients

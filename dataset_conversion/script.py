@@ -185,20 +185,29 @@ def run_script(
     Returns:
         0 where all went well, 1 where an input was refused, 130 after Ctrl-C. Wrong usage exits with 2, as argparse
         does, and SIGTERM with 143.
+
+    Raises:
+        InputError, InputErrors: with ``--debug``, for its traceback.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error, and debug messages")
     add_arguments(parser)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("nnunet_multitask").setLevel(logging.DEBUG if args.debug else logging.INFO)
     try:
         with terminable():
             summary = run(args)
         sys.stdout.write(format_summary(summary, args.json) + "\n")
     except InputErrors as errors:
+        if args.debug:
+            raise
         sys.stderr.writelines(f"ERROR {error}\n" for error in errors.errors)
         return 1
     except InputError as error:
+        if args.debug:
+            raise
         sys.stderr.write(f"ERROR {error}\n")
         return 1
     except KeyboardInterrupt:

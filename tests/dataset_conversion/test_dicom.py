@@ -229,4 +229,19 @@ def test_command(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "ERROR [already-exists]" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*arguments, "--slice-spacing-mm", "0"])
-    assert "expected 0 to 50 mm, got 0" in capsys.readouterr().err
+    assert "expected a distance above 0 and at most 50 mm, got 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", ["hash", "folder"])
+def test_a_warning_is_printed_once_with_its_file(
+    archive: Path, names: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = archive / "DOE^JANE" / "brain 1" / "IM0001"
+    (source.parent / "copy").write_bytes(source.read_bytes())
+    command = ["convert", "dicom", "--input", str(archive), "--output", str(archive.parent / "out"), "--num-workers=1"]
+    assert main([*command, "--dry-run", "--names", names]) == 0
+    out = capsys.readouterr().out
+    printed = [line for line in (*out.splitlines(), *caplog.messages) if line.startswith("WARN [duplicate-slice]")]
+    assert len(printed) == 1
+    assert "brain 1/" in printed[0]
+    assert "1 file without series (no DICOM file)" in out

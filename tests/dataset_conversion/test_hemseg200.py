@@ -357,3 +357,57 @@ def test_official_split_serves_the_command_split(source: Path) -> None:
         "train": ["HEM_00000000a1", "HEM_00000000a2"],
         "val": ["HEM_00000000b1"],
     }
+
+
+def faults(source: Path, **options: object) -> list[tuple[str, str]]:
+    with pytest.raises(InputErrors) as caught:
+        run(source, **options)
+    assert list((source.parent / "raw").iterdir()) == []
+    return [(error.code, Path(error.where).name) for error in caught.value.errors]
+
+
+def test_a_missing_image_hides_no_fault_of_the_other_files(source: Path) -> None:
+    (source / "train" / "image" / "00000000a2.nii.gz").unlink()
+    (source / "val" / "image" / "00000000b1.nii.gz").unlink()  # the only one of its split
+    damaged = source / "train" / "image" / "00000000a1.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    assert faults(source) == [
+        ("missing-image", "00000000a2.nii.gz"),
+        ("missing-images", "image"),
+        ("damaged-gzip", "00000000a1.nii.gz"),
+    ]
+
+
+def test_faulty_tables_hide_neither_each_other_nor_files(source: Path) -> None:
+    (source / "train_set.csv").write_text("filename,label\n00000000a1,2\n")
+    with (source / "annotion_file_info.jsonl").open("a") as lines:
+        lines.write("garbage\n")
+    damaged = source / "train" / "label" / "00000000a1.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    for labels in ("binary", "subtype"):
+        assert faults(source, hemseg=HemSegOptions(labels=labels, resplit=True)) == [  # type: ignore[arg-type]
+            ("unknown-class", "train_set.csv: line 2"),
+            ("bad-json", "annotion_file_info.jsonl: line 5"),
+            ("damaged-gzip", "00000000a1.nii.gz"),
+        ]
+
+
+def test_scans_without_image_are_left_out_by_option(source: Path) -> None:
+    (source / "train" / "image" / "00000000a2.nii.gz").unlink()
+    (source / "test" / "image" / "00000000c1.nii.gz").unlink()  # the only one of its split
+    with pytest.raises(InputErrors, match="or leave the scans out by --allow-missing"):
+        run(source)
+    folder = run(source, hemseg=HemSegOptions(allow_missing=True))
+    assert report(folder)["counts"] == {"training": 2, "test": 0, "label_only": 0, "repaired": 0, "excluded": 2}
+    assert [(item["case"], item["code"], item["reason"]) for item in report(folder)["excluded"]] == [
+        ("HEM_00000000a2", "missing-image", "there is no train/image/00000000a2.nii.gz"),
+        ("HEM_00000000c1", "missing-image", "there is no test/image/00000000c1.nii.gz"),
+    ]
+    assert report(folder)["options"]["allow_missing"] is True
+
+
+def test_seed_without_resplit_is_refused(source: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"\[contradicting-options\] --seed: expected --seed with --resplit only, got it without"
+    ):
+        run(source, hemseg=HemSegOptions(seed=3))

@@ -14,7 +14,7 @@ from nnunet_multitask.cli.main import main
 from nnunet_multitask.dataset_conversion.hemseg200 import HemSegOptions, convert
 from nnunet_multitask.dataset_conversion.sources import Conversion, ConversionOptions
 from nnunet_multitask.documents import read_json
-from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.errors import InputErrors
 from nnunet_multitask.files import check_same_geometry, read_image, read_mask
 from nnunet_multitask.labels import read_sidecar
 
@@ -283,10 +283,10 @@ def test_a_cut_slice_and_a_damaged_mask_are_both_named(source: Path) -> None:
 
 
 def test_folders_that_are_not_there(source: Path) -> None:
-    with pytest.raises(InputError, match=r"\[missing-folder\] .*none: .*no such folder -> check --rsna-dicom"):
+    with pytest.raises(InputErrors, match=r"\[missing-folder\] .*none: .*no such folder -> check --rsna-dicom"):
         run(source, rsna_dicom=source / "none")
     (source / "annotion_file_info.jsonl").unlink()
-    with pytest.raises(InputError, match=r"\[missing-file\] .*expected annotion_file_info\*.jsonl"):
+    with pytest.raises(InputErrors, match=r"\[missing-file\] .*expected annotion_file_info\*.jsonl"):
         run(source)
 
 
@@ -335,3 +335,22 @@ def test_the_series_reader_of_itk_gives_the_same_image(source: Path, tmp_path: P
     itk = read_image(tmp_path / "itk.nii.gz")
     np.testing.assert_array_equal(rebuilt.array, itk.array)
     check_same_geometry(itk, rebuilt)
+
+
+def test_scans_without_slices_or_list_are_left_out_by_option(source: Path) -> None:
+    dicom(source, "aaaaaaaaa1", 1).unlink()
+    write_list(source, read_list(source)[:3])
+    report = run(source, allow_missing=True).report
+    assert [(item["case"], item["code"]) for item in report["excluded"]] == [
+        ("HEM_aaaaaaaaa1", "missing-slices"),
+        ("HEM_ccccccccc1", "missing-slice-list"),
+    ]
+    assert "1 are not there, the first ID_" in report["excluded"][0]["reason"]
+
+
+def test_a_faulty_line_is_not_reported_as_a_missing_list_too(source: Path) -> None:
+    path = source / "annotion_file_info.jsonl"
+    path.write_text("\n".join([*path.read_text().splitlines()[:3], "garbage"]) + "\n")
+    with pytest.raises(InputErrors) as caught:
+        run(source)
+    assert [error.code for error in caught.value.errors] == ["bad-json"]

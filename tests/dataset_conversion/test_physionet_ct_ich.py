@@ -461,3 +461,30 @@ def test_command(source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "ERROR [" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main([*command, "--split", "other"])
+
+
+def test_missing_files_and_faulty_tables_hide_no_fault_of_a_scan(source: Path) -> None:
+    write_checksums(source)
+    (source / "masks" / "080.nii").unlink()
+    (source / "ct_scans" / "050.nii").unlink()
+    path = source / "ct_scans" / "049.nii"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    missing = ["missing-image", "missing-image", "missing-mask"]
+    for dry_run in (False, True):
+        options = ConversionOptions(progress=False, num_workers=1, dry_run=dry_run)
+        assert [error.code for error in faults(source, options=options)] == [*missing, "checksum-differs"]
+    # a split that misses patients is one more fault
+    assert [error.code for error in faults(source, split="ihsnet")] == [*missing, "missing-patient", "checksum-differs"]
+    (source / "SHA256SUMS.txt").write_text(f"garbage\n{'0' * 64} ct_scans/049.nii\n")
+    (source / "hemorrhage_diagnosis_raw_ct.csv").write_text(f"{HEADER}\n{row(49, 1, []).replace('49', 'x')}\n")
+    (source / "Patient_demographics.csv").write_text("Age\n3\n")
+    save(source / "masks" / "x.nii", blood(SLICES[49]))
+    assert [(error.code, Path(error.where).name) for error in faults(source)] == [
+        ("bad-image-name", "x.nii"),
+        ("bad-checksums", "SHA256SUMS.txt: line 1"),
+        ("bad-row", "hemorrhage_diagnosis_raw_ct.csv: line 2"),
+        ("bad-table", "Patient_demographics.csv"),
+        ("checksum-differs", "049.nii"),
+    ]

@@ -201,3 +201,9 @@ def test_what_jpeg_slices_cannot_give(source: Path) -> None:
     windows = ConversionOptions(progress=False, num_workers=1, channels=ChannelOptions(windows=("brain",)))
     with pytest.raises(InputError, match=r"\[no-hounsfield\] --windows: expected a CT in Hounsfield units"):
         run(source, options=windows)
+
+
+def test_the_table_of_patients_is_called_as_this_release_does(source: Path) -> None:
+    for path in source.glob("*atient_demographics.csv"):
+        path.unlink()
+    assert "there is no patient_demographics.csv: age and sex are unknown" in warnings(run(source))

@@ -24,6 +24,7 @@ from nnunet_multitask.dataset_conversion.script import (
     terminable,
 )
 from nnunet_multitask.dataset_conversion.sources import Conversion, ConversionOptions
+from nnunet_multitask.errors import InputError, InputErrors
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -125,3 +126,17 @@ def test_termination_outside_the_main_thread_is_left_to_others() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    arguments = ["--output", str(tmp_path), "--train", "1", "--debug"]
+    (tmp_path / "mine").touch()
+    with pytest.raises(InputError, match="already-exists"):
+        run_script("", phantom.add_arguments, phantom.run, arguments)
+
+    def refuse(_: argparse.Namespace) -> dict:
+        raise InputErrors([InputError("bad", "file", "fault", "remedy")])
+
+    with pytest.raises(InputErrors):
+        run_script("", lambda _: None, refuse, ["--debug"])
+    assert run_script("", lambda _: None, refuse, []) == 1
