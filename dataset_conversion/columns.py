@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +55,13 @@ class Columns:
 
 
 def find_columns(
-    path: Path, names: Sequence[str], rows: Sequence[Row], options: ColumnOptions, *, need_classes: bool = True
+    path: Path,
+    names: Sequence[str],
+    rows: Sequence[Row],
+    options: ColumnOptions,
+    *,
+    need_classes: bool = True,
+    known: Collection[str] = (),
 ) -> Columns:
     """Return the columns that are named, and find the others by their names and values.
 
@@ -65,6 +71,7 @@ def find_columns(
         rows: all rows.
         options: what the user says.
         need_classes: refuse a table without a column of classes.
+        known: columns that are known to hold one class a cell, whatever their values look like.
 
     Raises:
         InputError: a column is missing or named twice, or the column of splits holds other words than ``SPLITS`` lists.
@@ -91,10 +98,13 @@ def find_columns(
     classes, warnings = options.classes, []
     if classes is None:
         rest = [name for name in rest if name not in lists]
-        classes = [name for name in rest if 2 <= len(class_names(rows, name)) <= MAX_CLASSES]
-        warnings = [text for name in rest if (text := _doubt(rows, name)) is not None]
+        doubts = {name: _doubt(rows, name) for name in rest if name not in known}
+        warnings = [f"the column {name} {text}" for name, text in doubts.items() if text is not None]
+        classes = [
+            name for name in rest if name in known or (doubts[name] is None and len(class_names(rows, name)) > 1)
+        ]
     if need_classes and not classes and not multilabel:
-        fault = f"expected a column of classes with 2 to {MAX_CLASSES} values, {found}"
+        fault = "; ".join([f"expected a column of classes with 2 to {MAX_CLASSES} values, {found}", *warnings])
         raise InputError("missing-column", path, fault, "name it by --class-columns")
     twice = sorted(set(classes) & set(multilabel))
     if twice:
@@ -135,20 +145,22 @@ def _first_match(names: Sequence[str], wanted: Sequence[str]) -> str | None:
 
 
 def _doubt(rows: Sequence[Row], column: str) -> str | None:
-    """Return why a column that nobody named is probably no column of classes, if so."""
+    """Return why a column that nobody named is not taken for a column of classes, and what to do; None where it is."""
     classes = class_names(rows, column)
     num_known = sum(known_value(row, column) is not None for row in rows)
+    option = "name it by --class-columns"
     if len(classes) > MAX_CLASSES:
-        return (
-            f"the column {column} has {len(classes)} values, more than {MAX_CLASSES}: it is taken for no column of "
-            "classes; name the columns of classes by --class-columns"
-        )
-    if 2 <= len(classes) == num_known:
-        return (
-            f"the column {column} has as many classes as rows ({num_known}) and is probably no column of classes; "
-            "name the columns of classes by --class-columns"
-        )
-    return None
+        reason = f"has {len(classes)} values, more than {MAX_CLASSES}"
+    elif any(set(name) & set(LIST_SEPARATORS) for name in classes):
+        reason = f"holds {LIST_SEPARATORS[0]} or {LIST_SEPARATORS[1]}, as lists of classes do"
+        option = f"name it by --multilabel {column}, or by --class-columns where such a cell is one class"
+    elif len(classes) > 2 and all(as_number(name) is not None for name in classes):
+        reason = f"holds {len(classes)} numbers, as an age or a score would"
+    elif len(classes) > 2 and 2 * len(classes) > num_known:
+        reason = f"has {len(classes)} values in {num_known} rows, about one class a row"
+    else:
+        return None
+    return f"{reason}: it is not taken; {option}, or by --attribute-columns"
 
 
 def _check_splits(path: Path, rows: Sequence[Row], column: str) -> None:

@@ -4,9 +4,11 @@ Images and masks are found in three layouts: images/CASE.nii.gz and labels/CASE.
 several channels); imagesTr, labelsTr, imagesTs and labelsTs of nnU-Net; or the files that the dataset.json of a task of
 the Medical Decathlon (MSD) lists, whose 4-D images are split into channels.
 
-The table is CSV, TSV or JSON, or a class_labels.json. It names a case in each row, with columns of classes and, where
-present, of splits ("test" becomes a test case) and groups (patients). Columns are found by their names, or named by
-options. A class or group that is empty, NA, N/A, nan, null, ? or unknown, in upper or lower case, is unknown.
+The table is CSV, TSV, Excel (.xlsx) or JSON, or a class_labels.json. It names a case in each row, with columns of
+classes and, where present, of splits ("test" becomes a test case) and groups (patients). Columns are found by their
+names, or named by options. A column of more than two numbers, of lists (; or |) or of about one class a row is no
+column of classes unless it is named. A class or group that is empty, NA, N/A, nan, null, ? or unknown, in upper or
+lower case, is unknown.
 """
 
 from __future__ import annotations
@@ -82,11 +84,14 @@ def read_source(
 ) -> Source:
     """Return what a folder holds: its cases with their classes, and the names of channels and labels.
 
+    Rows, images and masks that do not belong together are errors of the source, so that ``write_dataset`` names them
+    with the faults of the files.
+
     Args:
         input_dir, settings, options: as for ``convert``. Masks are read only where nothing names their labels.
 
     Raises:
-        InputError, InputErrors: faults of the table, of the files that are there, and of what they name.
+        InputError, InputErrors: the layout or the table cannot be understood.
     """
     _check_label_names(settings.label_names)
     root = Path(input_dir)
@@ -98,14 +103,12 @@ def read_source(
         classes = read_folder_classes(root, layout, settings)
     except InputErrors as found:
         raise InputErrors([*found.errors, *errors]) from found
-    if errors:
-        raise InputErrors(errors)
     labels = _labels(layout, settings.label_names, options)
     targets, reader = dict(classes.targets), FolderReader()
     if settings.classes_from_masks is not None:
         target = _new_target(settings.classes_from_masks, targets, labels)
         targets[target.name], reader = target, FolderReader(target, labels.get(IGNORE))
-    cases = _source_cases(layout, classes, find_groups(layout, classes, settings.group_pattern), reader)
+    cases, split_errors = _source_cases(layout, classes, find_groups(layout, classes, settings.group_pattern), reader)
     return Source(
         converter="folder",
         folder=root,
@@ -114,6 +117,7 @@ def read_source(
         labels=labels,
         channel_names=layout.channel_names,
         file_ending=layout.file_ending,
+        errors=[*classes.errors, *errors, *split_errors],
         warnings=[*classes.warnings, *warnings, *_shared_groups(cases, root)],
         regions_class_order=() if settings.label_names else layout.regions_class_order,
         description=layout.description,
@@ -125,8 +129,10 @@ def read_source(
 
 def _source_cases(
     layout: Layout, classes: ClassTable, groups: Mapping[str, str], reader: FolderReader
-) -> list[SourceCase]:
-    cases, errors = [], []
+) -> tuple[list[SourceCase], list[InputError]]:
+    """Return the cases, and where table and folder differ on what is a test case."""
+    cases: list[SourceCase] = []
+    errors: list[InputError] = []
     for case_id, files in sorted(layout.cases.items()):
         case = classes.cases.get(case_id, Case())
         split = split_of(case.split)
@@ -141,9 +147,7 @@ def _source_cases(
         own_reader = replace(reader, channels_in_one_file=in_one_file)
         needed = None if own_reader == FolderReader() else own_reader
         cases.append(SourceCase(case_id, files.images, files.mask, case, in_test, needed))
-    if errors:
-        raise InputErrors(errors)
-    return cases
+    return cases, errors
 
 
 def _shared_groups(cases: Sequence[SourceCase], root: Path) -> list[str]:
@@ -190,20 +194,17 @@ def _labels(
             description="read mask values",
             progress=options.progress,
         )
-        highest = list(found)
-        errors = [value for value in highest if isinstance(value, InputError)]
-        if errors:
-            raise InputErrors(errors)
-        count = max((value for value in highest if isinstance(value, int)), default=1)
+        count = max((value for value in found if value is not None), default=1)
         label_names = [f"label_{value}" for value in range(1, max(count, 1) + 1)]
     return {name: value for value, name in enumerate(label_names, start=1)}
 
 
-def _highest_value(mask: Path) -> int | InputError:
+def _highest_value(mask: Path) -> int | None:
+    """Return the highest value of a mask, None where it cannot be read: the writer says why, with all other faults."""
     try:
         return int(read_mask(mask).array.max())
-    except InputError as error:
-        return error
+    except InputError:
+        return None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

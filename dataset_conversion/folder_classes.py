@@ -15,7 +15,7 @@ from nnunet_multitask.dataset_conversion.matching import TableEntry, match_cases
 from nnunet_multitask.dataset_conversion.table_classes import ClassTable, DeclaredClasses, read_classes
 from nnunet_multitask.dataset_conversion.tables import read_table
 from nnunet_multitask.documents import read_json
-from nnunet_multitask.errors import InputError
+from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
 
 _COLUMN_SETTINGS = (
@@ -40,11 +40,12 @@ def read_folder_classes(root: Path, layout: Layout, settings: FolderSettings) ->
         settings: what the user says.
 
     Returns:
-        Targets and cases; nothing where the masks alone tell the classes and there is no table.
+        Targets and cases, with the errors of matching rows and images; nothing where the masks alone tell the classes
+        and there is no table.
 
     Raises:
         InputError: no table, or several; columns that are missing.
-        InputErrors: every row without image, image without row, case named twice, and class that is none.
+        InputErrors: every class that is none, with the errors of matching.
     """
     path = _find_table(root, settings) if settings.table is None else Path(settings.table)
     if path is None:
@@ -53,8 +54,9 @@ def read_folder_classes(root: Path, layout: Layout, settings: FolderSettings) ->
         _check_no_column_settings(path, settings)
         sidecar = read_sidecar(path)
         entries = [TableEntry(case_id, f"cases/{case_id[:80]}") for case_id in sidecar.cases]
-        found, warnings = match_cases(path, entries, layout, allow_missing=settings.allow_missing)
-        return ClassTable(sidecar.targets, {name: sidecar.cases[name] for name in found}, tuple(warnings))
+        found, warnings, errors = match_cases(path, entries, layout, allow_missing=settings.allow_missing)
+        cases = {name: sidecar.cases[name] for name in found}
+        return ClassTable(sidecar.targets, cases, tuple(warnings), tuple(errors))
     names, rows = read_table(path)
     columns = find_columns(
         path,
@@ -69,12 +71,16 @@ def read_folder_classes(root: Path, layout: Layout, settings: FolderSettings) ->
             settings.attribute_columns,
         ),
         need_classes=settings.classes_from_masks is None,
+        known={*settings.class_order, *settings.binary},
     )
     entries = [TableEntry(row.values[columns.case], row.place) for row in rows]
-    found, warnings = match_cases(path, entries, layout, allow_missing=settings.allow_missing)
+    found, warnings, errors = match_cases(path, entries, layout, allow_missing=settings.allow_missing)
     declared = DeclaredClasses(settings.class_order, settings.binary)
-    classes = read_classes(path, columns, {name: rows[index] for name, index in found.items()}, declared)
-    return replace(classes, warnings=(*columns.warnings, *warnings, *classes.warnings))
+    try:
+        classes = read_classes(path, columns, {name: rows[index] for name, index in found.items()}, declared)
+    except InputErrors as bad:
+        raise InputErrors([*bad.errors, *errors]) from bad
+    return replace(classes, warnings=(*columns.warnings, *warnings, *classes.warnings), errors=tuple(errors))
 
 
 def _is_sidecar(document: Any) -> bool:
@@ -90,14 +96,17 @@ def _check_no_column_settings(path: Path, settings: FolderSettings) -> None:
 
 
 def _find_table(root: Path, settings: FolderSettings) -> Path | None:
-    tables = sorted([*root.glob("*.csv"), *root.glob("*.tsv"), *root.glob(SIDECAR_NAME)])
+    found = [*root.glob("*.csv"), *root.glob("*.tsv"), *root.glob("*.xlsx"), *root.glob(SIDECAR_NAME)]
+    tables = sorted(
+        path for path in found if not path.name.startswith((".", "~$"))
+    )  # ~$ is the lock of an open workbook
     if not tables and settings.classes_from_masks is not None:
         return None
     if len(tables) != 1:
-        fault = f"expected one .csv or .tsv file, found {', '.join(path.name for path in tables) or 'none'}"
+        fault = f"expected one .csv, .tsv or .xlsx file, found {', '.join(path.name for path in tables) or 'none'}"
         remedy = (
-            f"name the table of classes (CSV, TSV, JSON or {SIDECAR_NAME}) by --table, or take the classes from the "
-            "masks by --classes-from-masks; without classes there is nothing to convert"
+            f"name the table of classes (CSV, TSV, Excel, JSON or {SIDECAR_NAME}) by --table, or take the classes from "
+            "the masks by --classes-from-masks; without classes there is nothing to convert"
         )
         raise InputError("missing-file", root, fault, remedy)
     return tables[0]

@@ -17,9 +17,11 @@ class FolderSettings:
 
     Args:
         images, labels: the folders of images and masks where they are not called ``images`` and ``labels``.
-        table: the table of classes, or a sidecar; by default the only ``.csv``, ``.tsv`` or ``class_labels.json``.
+        table: the table of classes, or a sidecar; by default the only ``.csv``, ``.tsv``, ``.xlsx`` or
+            ``class_labels.json``.
         case_column, split_column, group_column: names of columns; found by name by default.
-        class_columns: columns that hold one class a cell; by default the rest with 2 to 20 values.
+        class_columns: columns that hold one class a cell; by default the rest with 2 to 20 values, without columns
+            of more than two numbers, of lists and of about one class a row.
         multilabel: target to its columns of 0 and 1; without columns the cells of the column of that name list classes,
             separated by ``;`` or ``|``, or say ``none``.
         class_order: target to all its classes in order; by default those that occur, sorted.
@@ -66,8 +68,12 @@ DEFAULT_SETTINGS = FolderSettings()
 def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare an option for each setting."""
     files = parser.add_argument_group("files")
-    files.add_argument("--images", metavar="DIR", help="folder of images inside of --input (default images)")
-    files.add_argument("--labels", metavar="DIR", help="folder of masks inside of --input (default labels)")
+    files.add_argument(
+        "--images", type=_folder_name, metavar="DIR", help="folder of images inside of --input (default images)"
+    )
+    files.add_argument(
+        "--labels", type=_folder_name, metavar="DIR", help="folder of masks inside of --input (default labels)"
+    )
     files.add_argument(
         "--channel-name",
         type=comma_list,
@@ -93,7 +99,8 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         "--table",
         type=Path,
         metavar="FILE",
-        help="CSV, TSV, Excel, JSON or class_labels.json (default: the only .csv, .tsv or class_labels.json there)",
+        help="CSV, TSV, Excel, JSON or class_labels.json (default: the only .csv, .tsv, .xlsx or class_labels.json "
+        "there)",
     )
     add_column_arguments(table)
     table.add_argument(
@@ -115,7 +122,8 @@ def add_column_arguments(table: argparse._ActionsContainer) -> None:
         "--class-columns",
         type=comma_list,
         metavar="A,B",
-        help="columns of one class a cell (default: the rest with 2 to 20 values); empty, NA, N/A, nan, null, ? and "
+        help="columns of one class a cell (default: the rest with 2 to 20 values, not more than 2 numbers, no "
+        "lists, not about one a row); empty, NA, N/A, nan, null, ? and "
         "unknown, in upper or lower case, are unknown classes",
     )
     table.add_argument(
@@ -179,6 +187,12 @@ def folder_settings(args: argparse.Namespace) -> FolderSettings:
         allow_missing=args.allow_missing,
         allow_label_only=args.allow_label_only,
     )
+
+
+def _folder_name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected the name of a folder, got an empty text")
+    return text
 
 
 def _named_list(text: str) -> tuple[str, tuple[str, ...]]:

@@ -81,14 +81,16 @@ def import_table(dataset: Path, table: Path, options: ImportOptions) -> Imported
     slice_of: dict[int, int] = {}
     if options.slice_column is not None:
         names, rows, slice_of = split_off_slices(table, names, rows, options.slice_column, options.first_slice)
-    columns = _find_columns(table, names, rows, options.columns, known.targets)
+    columns = _find_columns(table, names, rows, options, known.targets)
     rows_of: dict[str, list[Row]] = {}
     for row in rows:
         rows_of.setdefault(row.values[columns.case], []).append(row)
     heads = rows if options.slice_column is None else [members[0] for members in rows_of.values()]
     entries = [TableEntry(row.values[columns.case], row.place) for row in heads]
     layout = _images(dataset, entries)
-    found, warnings = match_cases(table, entries, layout, allow_missing=options.allow_missing)
+    found, warnings, errors = match_cases(table, entries, layout, allow_missing=options.allow_missing)
+    if errors:
+        raise InputErrors(errors)
     row_of = {case_id: heads[index] for case_id, index in found.items()}
     declared = _declared(options.declared, columns, known.targets)
     if options.slice_column is None:
@@ -177,12 +179,14 @@ def export_slices(sidecar: LabelSidecar, path: Path) -> None:
 
 
 def _find_columns(
-    table: Path, names: list[str], rows: list[Row], options: ColumnOptions, known: Mapping[str, Target]
+    table: Path, names: list[str], rows: list[Row], importing: ImportOptions, known: Mapping[str, Target]
 ) -> Columns:
     """Return the columns; those called like a known target are read as that target."""
+    options = importing.columns
     wanted = [name for name in names if name in known and (options.classes is None or name in options.classes)]
     lists = {name: () for name in wanted if known[name].type == "multilabel"}
     classes = options.classes
+    declared = {*importing.declared.order, *importing.declared.binary}
     if classes is not None:
         classes = [name for name in classes if name not in lists]
     exported = [name for name in names if name.startswith(ATTRIBUTE_PREFIX)]
@@ -193,13 +197,10 @@ def _find_columns(
         attributes=(*options.attributes, *exported),
         split=options.split or (SPLIT_COLUMN if SPLIT_COLUMN in names else None),
     )
-    columns = find_columns(table, names, rows, options, need_classes=False)
-    if classes is None:
-        single = [name for name in wanted if name not in lists and name not in columns.classes]
-        columns = replace(columns, classes=(*columns.classes, *single))
+    columns = find_columns(table, names, rows, options, need_classes=False, known=declared.union(wanted))
     if not (columns.classes or columns.multilabel or columns.group or columns.split or columns.attributes):
         fault = f"expected a column of classes, groups, splits or attributes, found {', '.join(names)}"
-        raise InputError("missing-column", table, fault, "name it by --class-columns")
+        raise InputError("missing-column", table, "; ".join([fault, *columns.warnings]), "name it by --class-columns")
     return columns
 
 

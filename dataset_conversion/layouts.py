@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import ENDINGS
+from nnunet_multitask.wording import counted
 
 CHANNEL_HINT = "_0000 at the end of an image name is read as the number of a channel, CASE_0000 being the case CASE"
 
@@ -112,8 +114,8 @@ def pair_files(
         in_test_folder: of all cases found.
 
     Raises:
-        InputError: no such folder of images, or no image in it.
-        InputErrors: a case with other channels.
+        InputError: no such folder of images, no image in it, or all cases have another number of channels.
+        InputErrors: cases with other channels.
     """
     files = list_volumes(images)
     if not files:
@@ -237,6 +239,17 @@ def _group_channels(
             if len(stems) > 1 and set(stems) <= set(masks):  # a mask each: cases numbered from 0 on
                 del cases[name]
                 cases.update({stem: {0: path} for stem, path in stems.items()})
+    same = tuple(sorted(next(iter(cases.values()))))
+    if (
+        len(cases) > 1
+        and len(same) != num_channels
+        and all(tuple(sorted(channels)) == same for channels in cases.values())
+        and same == tuple(range(len(same)))
+    ):
+        listed = f"the channel{'s' if len(same) > 1 else ''} {', '.join(map(str, same))}"
+        fault = f"expected {counted(num_channels, 'channel')} a case, all {len(cases)} cases have {listed}"
+        remedy = f"give {counted(len(same), 'name')}: --channel-name {','.join(string.ascii_uppercase[: len(same)])}"
+        raise InputError("missing-channel", next(iter(files.values())).parent, fault, f"{remedy}; {CHANNEL_HINT}")
     errors = [
         InputError(
             "missing-channel",

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_multitask.dataset_conversion.layouts import CHANNEL_HINT, Layout, ending_of
-from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.wording import counted
 
 _REMEDY = "correct the table or the files, or use --allow-missing"
+_NAMED_CASES = 3  # that a warning lists
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,20 @@ class TableEntry:
 
 def match_cases(
     table: Path, entries: Sequence[TableEntry], layout: Layout, *, allow_missing: bool
-) -> tuple[dict[str, int], list[str]]:
-    """Return the index of the entry for each case, and warnings.
+) -> tuple[dict[str, int], list[str], list[InputError]]:
+    """Return the index of the entry for each case, warnings, and errors.
 
     Args:
         table: for messages.
         entries: of the table.
         layout: the images.
         allow_missing: images without entry are taken (their classes are unknown), and entries without image are passed
-            over, each with a warning.
+            over, each with a warning. Test images, whose classes are often kept secret, need no entry; one warning
+            counts those without.
 
-    Raises:
-        InputErrors: a case twice; without ``allow_missing`` also an entry without image, an image without entry.
+    Returns:
+        The index of the entry for each case that has one; what a user should know; and the errors: a case twice, and
+        without ``allow_missing`` an entry without image, an image without entry.
     """
     found: dict[str, int] = {}
     errors: list[InputError] = []
@@ -61,7 +65,12 @@ def match_cases(
             hint = f"; {CHANNEL_HINT}" if re.fullmatch(r".+_\d{4}", case_id) else ""
             guess = _guess(case_id, similar, "; did you mean {}?")
             errors.append(InputError("missing-image", place, fault, _REMEDY + guess + hint))
-    for case_id in sorted(set(layout.cases) - set(found)):
+    without = sorted(set(layout.cases) - set(found))
+    test = [case_id for case_id in without if layout.cases[case_id].in_test_folder]
+    if test:
+        some = ", ".join(test[:_NAMED_CASES]) + (", ..." if len(test) > _NAMED_CASES else "")
+        warnings.append(f"{counted(len(test), 'test image')} without row in {table.name}, of unknown class: {some}")
+    for case_id in sorted(set(without) - set(test)):
         image = layout.cases[case_id].images[0]
         if allow_missing:
             warnings.append(f"{case_id}: the table does not name it; its class is unknown")
@@ -70,9 +79,7 @@ def match_cases(
             is_cut = image.name.removesuffix(ending_of(image)) != case_id
             hint = f"; {CHANNEL_HINT}" if is_cut else ""
             errors.append(InputError("missing-row", image, fault, _REMEDY + hint))
-    if errors:
-        raise InputErrors(errors)
-    return found, warnings
+    return found, warnings, errors
 
 
 def check_masks(layout: Layout, *, allow_missing: bool, allow_label_only: bool) -> tuple[list[InputError], list[str]]:

@@ -17,6 +17,7 @@ from typing import Any
 from nnunet_multitask.dataset_conversion.channels import WINDOWS, ChannelOptions
 from nnunet_multitask.dataset_conversion.sources import Conversion, ConversionOptions
 from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.wording import counted
 
 _SHOWN_WARNINGS = 10  # of the printed summary
 
@@ -117,7 +118,9 @@ def format_summary(summary: Mapping[str, Any], as_json: bool) -> str:
             shown = _SHOWN_WARNINGS if summary.get("written", True) else len(value)  # there is no report to look into
             lines += [f"WARN {text}" for text in value[:shown]]
             if len(value) > shown:
-                lines.append(f"{len(value) - shown} more warnings are in conversion_report.json")
+                more = counted(len(value) - shown, "more warning")
+                verb = "is" if len(value) - shown == 1 else "are"
+                lines.append(f"{more} {verb} in conversion_report.json")
         else:
             lines.append(f"{key.replace('_', ' ')}: {_describe(value)}")
     return "\n".join(lines)

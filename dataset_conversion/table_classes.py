@@ -46,11 +46,13 @@ class ClassTable:
         targets: by name.
         cases: by case id.
         warnings: what a user should know.
+        errors: rows and images that do not belong together.
     """
 
     targets: Mapping[str, Target]
     cases: Mapping[str, Case]
     warnings: tuple[str, ...] = ()
+    errors: tuple[InputError, ...] = ()
 
 
 def read_classes(path: Path, columns: Columns, rows: Mapping[str, Row], declared: DeclaredClasses) -> ClassTable:

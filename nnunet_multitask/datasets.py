@@ -133,8 +133,8 @@ def required_folder(variable: str) -> Path:
     if not value:
         raise InputError("unset-variable", f"environment variable {variable}", "expected a folder, it is unset", remedy)
     if not Path(value).is_dir():
-        fault = f"expected a folder, got {value}, which is none"
-        raise InputError("unset-variable", f"environment variable {variable}", fault, f"make the folder, or {remedy}")
+        fault = f"expected a folder, no such folder: {value}"
+        raise InputError("missing-folder", f"environment variable {variable}", fault, f"make the folder, or {remedy}")
     return Path(value)
 
 

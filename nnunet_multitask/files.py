@@ -115,7 +115,7 @@ def read_mask(path: str | Path, allowed_labels: Collection[int] | None = None) -
     """
     volume = _read_volume(Path(path))
     if not np.issubdtype(volume.array.dtype, np.integer):
-        _check_finite(volume)
+        _check_finite(volume, "export the mask again, or replace them by the value of their label, 0 for background")
         array, repaired = _rounded(volume)
         volume = replace(volume, array=array, repaired_voxels=repaired, changed=repaired > 0)
     known = None if allowed_labels is None else set(allowed_labels)
@@ -222,7 +222,7 @@ def _check_same_shape(a: Volume, b: Volume) -> None:
         )
 
 
-def _check_finite(volume: Volume) -> None:
+def _check_finite(volume: Volume, remedy: str = "replace them, for example by -1000 outside a CT") -> None:
     if not np.issubdtype(volume.array.dtype, np.floating):
         return
     bad = ~np.isfinite(volume.array)
@@ -233,7 +233,7 @@ def _check_finite(volume: Volume) -> None:
             "not-finite",
             volume.path,
             f"expected finite voxels, got {count} NaN or infinite, the first at (z, y, x) = {_index(index)}",
-            "replace them, for example by -1000 outside a CT",
+            remedy,
         )
 
 

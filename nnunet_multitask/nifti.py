@@ -61,7 +61,11 @@ def read_nifti(path: Path, dimensions: int = 3) -> Nifti:
     if is_gzip != path.name.endswith(".gz"):
         found = "gzip" if is_gzip else "no gzip"
         fault = f"expected the content that the ending tells, got {found}"
-        raise InputError("wrong-ending", path, fault, "rename it")
+        plain = path.name.removesuffix(".gz")
+        remedy = f"export the file again, or rename it to {plain} if it is an uncompressed NIfTI"
+        if is_gzip:
+            remedy = f"rename it to {path.name}.gz"
+        raise InputError("wrong-ending", path, fault, remedy)
     packed = read_bytes(path) if is_gzip else b""
     if is_gzip:
         start = gunzip_start(packed, _HEADER_BYTES, path)

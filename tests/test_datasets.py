@@ -60,7 +60,7 @@ def test_required_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ):
         required_folder("nnUNet_raw")
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "none"))
-    with pytest.raises(InputError, match="none, which is none -> make the folder"):
+    with pytest.raises(InputError, match=r"\[missing-folder\] .*no such folder: .*none -> make the folder"):
         required_folder("nnUNet_raw")
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
     assert required_folder("nnUNet_raw") == tmp_path

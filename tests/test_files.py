@@ -111,9 +111,23 @@ def test_voxels_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     array[3, 1, 2] = np.nan
     array[0, 4, 2] = np.inf
     path = save_nifti(tmp_path / "a.nii.gz", array)
-    for read in (read_image, read_mask):
-        with pytest.raises(InputError, match=r"got 2 NaN or infinite, the first at \(z, y, x\) = \(2, 1, 3\)"):
+    for read, remedy in (
+        (read_image, "by -1000 outside a CT"),
+        (read_mask, "export the mask again, .* 0 for background"),
+    ):
+        fault = r"got 2 NaN or infinite, the first at \(z, y, x\) = \(2, 1, 3\)"
+        with pytest.raises(InputError, match=f"{fault} -> .*{remedy}$"):
             read(path)
+
+
+def test_ending_of_a_text_file_and_of_packed_content(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_text("no image")
+    remedy = "export the file again, or rename it to a.nii if it is an uncompressed NIfTI"
+    with pytest.raises(InputError, match=rf"\[wrong-ending\] .*got no gzip -> {remedy}$"):
+        read_image(tmp_path / "a.nii.gz")
+    (tmp_path / "b.nii").write_bytes(b"\x1f\x8b packed")
+    with pytest.raises(InputError, match=r"\[wrong-ending\] .*got gzip -> rename it to b.nii.gz$"):
+        read_image(tmp_path / "b.nii")
 
 
 def test_scaling_that_overflows_is_not_finite(tmp_path: Path) -> None:

@@ -125,10 +125,15 @@ def _export(args: argparse.Namespace) -> int:
     from nnunet_multitask.dataset_conversion.label_tables import export_slices, export_table
     from nnunet_multitask.errors import InputError
     from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
+    from nnunet_multitask.wording import counted
 
     sidecar = read_sidecar(_dataset(args) / SIDECAR_NAME)
     if args.table.suffix.lower() != ".csv":
         raise InputError("unknown-ending", args.table, "expected a .csv file, got another ending", "write CSV")
+    if not args.table.parent.is_dir():
+        raise InputError(
+            "missing-folder", args.table.parent, "expected a folder, found none", "make it or correct TABLE"
+        )
     if args.table.exists() and not args.overwrite:
         raise InputError("already-exists", args.table, "expected no such file, found one", "use --overwrite")
     warnings: list[str] = []
@@ -141,7 +146,7 @@ def _export(args: argparse.Namespace) -> int:
         return 0
     for warning in warnings:
         print(f"WARN {warning}", file=sys.stderr)
-    print(f"{len(sidecar.cases)} cases: {args.table}")
+    print(f"{counted(len(sidecar.cases), 'case')}: {args.table}")
     return 0
 
 
@@ -181,9 +186,11 @@ def _counts(folder: Path, sidecar: LabelSidecar) -> dict[str, Any]:
 
 
 def _lines(counts: Mapping[str, Any]) -> list[str]:
+    from nnunet_multitask.wording import counted
+
     splits = "".join(f", {number} {name}" for name, number in counts["splits"].items())
     return [
-        f"{counts['dataset']}: {counts['cases']} cases of {counts['patients']} patients{splits}",
+        f"{counts['dataset']}: {counted(counts['cases'], 'case')} of {counted(counts['patients'], 'patient')}{splits}",
         *(
             f"{name} ({target['type']}): "
             + ", ".join(f"{number} {label}" for label, number in target["classes"].items() if number)

@@ -79,9 +79,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _describe(part: dict[str, Any]) -> str:
-    cases = f"{part['cases']} cases"
+    from nnunet_multitask.wording import counted
+
+    cases = counted(part["cases"], "case")
     if part["groups"] < part["cases"]:
-        cases += f" of {part['groups']} patients"
+        cases += f" of {counted(part['groups'], 'patient')}"
     classes = [
         f"{target}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count or name != "unknown")
         for target, counts in part["targets"].items()

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.dataset_conversion.verification import verify_dataset
     from nnunet_multitask.dataset_conversion.verification_counts import count_table
     from nnunet_multitask.datasets import find_dataset, required_folder
+    from nnunet_multitask.wording import counted
 
     dataset = find_dataset(required_folder("nnUNet_raw"), args.dataset)
     result = verify_dataset(
@@ -62,11 +63,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"WARN {warning}", file=sys.stderr)
     if result.counts:
         label_only = f", {result.counts['label_only']} without mask" if result.counts["label_only"] else ""
-        cases = f"{result.counts['training']} training cases, {result.counts['test']} test cases"
+        training, test = (counted(result.counts[part], f"{part} case") for part in ("training", "test"))
+        cases = f"{training}, {test}"
         print(f"{dataset.name}: {cases}{label_only}")
         for line in count_table(result.counts):
             print(line)
-    print(f"{len(result.errors)} errors, {len(result.warnings)} warnings")
+    print(f"{counted(len(result.errors), 'error')}, {counted(len(result.warnings), 'warning')}")
     return status
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ITEMS_IN_FLIGHT = 4  # per worker: results that wait for their turn take memory
+SECONDS_A_LINE = 10.0  # in a log, where each state of the bar stays
 
 
 def available_cores() -> int:
@@ -43,7 +45,7 @@ def map_in_order(
         items: any number of them; none gives nothing.
         num_workers: processes, None for one a core; 1 works in this process.
         description, unit: for the progress bar, which shows the rate.
-        progress: show a progress bar on standard error.
+        progress: show a progress bar on standard error; where that is no terminal it is written every ten seconds.
 
     Raises:
         Whatever ``function`` raises, as soon as its turn comes; items not begun by then are given up.
@@ -51,7 +53,8 @@ def map_in_order(
     """
     items = list(items)
     workers = min(num_workers or available_cores(), len(items))
-    with tqdm(total=len(items), desc=description, unit=unit, disable=not progress) as bar:
+    seconds = 0.1 if sys.stderr.isatty() else SECONDS_A_LINE
+    with tqdm(total=len(items), desc=description, unit=unit, disable=not progress, mininterval=seconds) as bar:
         for result in map(function, items) if workers <= 1 else _in_processes(function, items, workers, description):
             bar.update()
             yield result

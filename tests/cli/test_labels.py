@@ -64,6 +64,9 @@ def test_export_and_back(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "use --overwrite to replace the labels" in capsys.readouterr().err
     assert main(["labels", "import", str(table), "--dataset", "1", "--overwrite"]) == 0
     assert read_sidecar(dataset / "class_labels.json").cases["a"].labels == {"subtype": "IVH"}
+    assert main(["labels", "export", str(tmp_path / "none" / "l.csv"), "--dataset", "1"]) == 1
+    assert "ERROR [missing-folder]" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
     assert main(["labels", "export", str(tmp_path / "labels.xlsx"), "--dataset", "1"]) == 1
     assert "ERROR [unknown-ending]" in capsys.readouterr().err
 

@@ -23,10 +23,7 @@ def test_everything_is_found() -> None:
     columns = find_columns(PATH, NAMES, ROWS, ColumnOptions())
     assert columns.classes == ("kind", "IPH", "IVH", "age")
     assert (columns.case, columns.split, columns.group) == ("scan", "set", "patient")
-    assert columns.warnings == (
-        "the column age has as many classes as rows (2) and is probably no column of classes; name the columns of "
-        "classes by --class-columns",
-    )
+    assert columns.warnings == ()
 
 
 def test_columns_with_another_use_are_no_classes() -> None:
@@ -48,8 +45,32 @@ def test_lists_of_json_are_multilabel() -> None:
 
 def test_cells_that_list_classes_are_noticed() -> None:
     rows = [Row(2, {"case": "a", "f": "x;y"}), Row(3, {"case": "b", "f": "x"}), Row(4, {"case": "c", "f": "x"})]
-    (warning,) = find_columns(PATH, ["case", "f"], rows, ColumnOptions()).warnings
+    (warning,) = find_columns(PATH, ["case", "f"], rows, ColumnOptions(classes=["f"])).warnings
     assert warning == "the column f holds ; or |: where a cell lists several classes, say --multilabel f"
+    with pytest.raises(InputError, match=r"\[missing-column\] .*the column f holds ; or |, .* --multilabel f"):
+        find_columns(PATH, ["case", "f"], rows, ColumnOptions())
+
+
+@pytest.mark.parametrize(
+    ("values", "taken"),
+    [
+        ("x y x y", True),
+        ("x y z x y z", True),
+        ("x y z x y", False),  # three classes of five rows
+        ("x y z", False),
+        ("x y", True),
+        ("0 1 1", True),
+        ("1 2 3 1 2 3 1 2 3", False),
+        ("1.5 2 -3 1.5 2 -3", False),
+        ("1 2 high 1 2 high", True),
+        ("x|y z x|y z", False),
+    ],
+)
+def test_what_is_taken_without_being_named(values: str, taken: bool) -> None:
+    rows = [Row(2, {"case": str(index), "f": value}) for index, value in enumerate(values.split())]
+    columns = find_columns(PATH, ["case", "f"], rows, ColumnOptions(), need_classes=False)
+    assert (columns.classes, len(columns.warnings)) == ((("f",), 0) if taken else ((), 1))
+    assert find_columns(PATH, ["case", "f"], rows, ColumnOptions(), known=["f"]).classes == ("f",)
 
 
 def test_one_class_only() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from nnunet_multitask.dataset_conversion.channels import ChannelOptions
 from nnunet_multitask.dataset_conversion.folder import convert
-from nnunet_multitask.dataset_conversion.folder_settings import FolderSettings
+from nnunet_multitask.dataset_conversion.folder_settings import FolderSettings, add_folder_arguments
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
@@ -34,7 +36,7 @@ def save(path: Path, values: int = 1) -> None:
     nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), path)
 
 
-def make(tmp_path: Path, table: str, cases: str = "abc", ending: str = ".nii.gz") -> Path:
+def make(tmp_path: Path, table: str, cases: Iterable[str] = "abc", ending: str = ".nii.gz") -> Path:
     for case in cases:
         save(tmp_path / "in" / "images" / f"{case}{ending}")
         save(tmp_path / "in" / "labels" / f"{case}{ending}", values=2)
@@ -159,7 +161,11 @@ def test_rows_and_images_that_do_not_match(tmp_path: Path) -> None:
         ("case,c\na,x\nb,y\nc,x\n", {"label_names": ["background", "l"]}, r"\[duplicate-label\] .*got background"),
         ("case,c\na_0000,x\nb,y\nc,x\n", {}, r"image of 'a_0000', found none .*_0000 at the end of an image name"),
         ("case,c\na,x\nb,y\nc,x\n", {"label_names": ["one"]}, r"\[unknown-mask-value\] .*got 2 \(1 voxels\)"),
-        ("case,c\na,x\nb,y\nc,x\n", {"channel_names": ["A", "B"]}, r"expected the channels 0 to 1 of a, got \[0\]"),
+        (
+            "case,c\na,x\nb,y\nc,x\n",
+            {"channel_names": ["A", "B"]},
+            r"expected 2 channels a case, all 3 cases have the channel 0 -> ",
+        ),
         ("case,c,split\na,x,test\nb,y,test\nc,x,test\n", {}, r"\[no-training-case\]"),
     ],
 )
@@ -181,8 +187,8 @@ def test_unknown_values_in_any_spelling(tmp_path: Path) -> None:
 def test_doubtful_columns_are_warned_of(tmp_path: Path) -> None:
     table = "case,grade,level,note\na,Low,1,one\nb,low,1.0,two\nc,low,1,three\n"
     assert read_json(run(make(tmp_path, table)) / "conversion_report.json")["warnings"] == [
-        "the column note has as many classes as rows (3) and is probably no column of classes; name the columns of "
-        "classes by --class-columns",
+        "the column note has 3 values in 3 rows, about one class a row: it is not taken; name it by --class-columns, "
+        "or by --attribute-columns",
         "the classes 'Low' and 'low' of the column grade differ only by upper and lower case or blanks; are they one?",
         "the classes '1' and '1.0' of the column level are equal as numbers; are they one?",
     ]
@@ -194,7 +200,7 @@ def test_columns_of_many_values_are_warned_of(tmp_path: Path) -> None:
     folder = run(make(tmp_path, table, cases=cases))
     assert list(read_sidecar(folder / "class_labels.json").targets) == ["c"]
     (warning,) = read_json(folder / "conversion_report.json")["warnings"]
-    assert warning.startswith("the column age has 21 values, more than 20: it is taken for no column of classes")
+    assert warning.startswith("the column age has 21 values, more than 20: it is not taken; name it by --class")
     folder = run(tmp_path / "in", class_columns=["c"], overwrite=True)
     assert read_json(folder / "conversion_report.json")["warnings"] == []
 
@@ -228,7 +234,9 @@ def test_missing_mask_and_several_tables(tmp_path: Path) -> None:
     with pytest.raises(InputErrors, match=r"\[missing-mask\] .*labels/b.nii.gz"):
         run(source)
     (source / "more.csv").touch()
-    with pytest.raises(InputError, match=r"expected one .csv or .tsv file, found classes.csv, more.csv -> .*--table"):
+    with pytest.raises(
+        InputError, match=r"expected one .csv, .tsv or .xlsx file, found classes.csv, more.csv -> .*--table"
+    ):
         run(source)
 
 
@@ -365,7 +373,9 @@ def test_options_on_columns_with_a_sidecar(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\[needless-option\] .*class_labels.json: .* got --class-columns, --binary"):
         run(source, table=sidecar, class_columns=["c"], binary={"c": ("x", "y")}, overwrite=True)
     (source / "class_labels.json").write_bytes(sidecar.read_bytes())
-    with pytest.raises(InputError, match=r"expected one .csv or .tsv file, found class_labels.json, classes.csv"):
+    with pytest.raises(
+        InputError, match=r"expected one .csv, .tsv or .xlsx file, found class_labels.json, classes.csv"
+    ):
         run(source, overwrite=True)
 
 
@@ -552,3 +562,97 @@ def test_hippocampus(tmp_path: Path) -> None:
         mask = nibabel.load(folder / "labelsTr" / f"{case_id}.nii.gz")
         small = np.count_nonzero(np.asarray(mask.dataobj)) <= 3326
         assert sidecar.cases[case_id].labels["volume_class"] == ("small" if small else "large")
+
+
+def test_ages_and_lists_are_no_classes_unless_named(tmp_path: Path) -> None:
+    ages, finds = (60, 61, 62, 63, 64, 60), ("EDH|IPH", "EDH|SAH", "none", "none", "EDH|IPH", "none")
+    rows = [
+        f"{case},{age},{kind},{find}" for case, age, kind, find in zip("abcdef", ages, "xyxyxy", finds, strict=True)
+    ]
+    source = make(tmp_path, "\n".join(["case,age,kind,finds", *rows]), cases="abcdef")
+    folder = run(source)
+    assert list(read_sidecar(folder / "class_labels.json").targets) == ["kind"]
+    assert read_json(folder / "conversion_report.json")["warnings"] == [
+        "the column age holds 5 numbers, as an age or a score would: it is not taken; name it by --class-columns, or "
+        "by --attribute-columns",
+        "the column finds holds ; or |, as lists of classes do: it is not taken; name it by --multilabel finds, or by "
+        "--class-columns where such a cell is one class, or by --attribute-columns",
+    ]
+    folder = run(source, multilabel={"finds": ()}, attribute_columns=["age"], overwrite=True)
+    sidecar = read_sidecar(folder / "class_labels.json")
+    assert sidecar.targets["finds"].classes == ("EDH", "IPH", "SAH")
+    assert sidecar.cases["a"].attributes == {"age": 60}
+    assert read_json(folder / "conversion_report.json")["warnings"] == []
+    folder = run(source, class_columns=["age"], overwrite=True)
+    assert read_sidecar(folder / "class_labels.json").targets["age"].classes == ("60", "61", "62", "63", "64")
+
+
+def test_faults_of_rows_names_and_files_come_together(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c\na,x\nb,y\nc d,x\n", cases=["a", "b", "c d", "e"])
+    (source / "images" / "b.nii.gz").write_bytes(b"text")
+    (source / "labels" / "a.nii.gz").write_bytes(b"text")
+    (source / "labels" / "e.nii.gz").unlink()
+    with pytest.raises(InputErrors) as caught:
+        run(source)
+    assert sorted((error.code, error.where.split("/in/")[-1]) for error in caught.value.errors) == [
+        ("missing-mask", "labels/e.nii.gz"),
+        ("missing-row", "images/e.nii.gz"),
+        ("unsafe-case-id", "labels/c d.nii.gz"),
+        ("wrong-ending", "images/b.nii.gz"),
+        ("wrong-ending", "labels/a.nii.gz"),
+    ]
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
+def test_channels_that_nobody_named_are_one_fault(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c\na,x\nb,y\n", cases=["a_0000", "a_0001", "b_0000", "b_0001"])
+    for mask in (source / "labels").iterdir():
+        mask.unlink()
+    with pytest.raises(
+        InputError, match=r"images: expected 1 channel a case, all 2 cases have the channels 0, 1 -> "
+    ) as e:
+        run(source, channel_names=None)
+    assert e.value.remedy.startswith("give 2 names: --channel-name A,B; ")
+
+
+def test_test_images_need_no_row(tmp_path: Path) -> None:
+    source = make(tmp_path, "case,c\na,x\nb,y\n", cases="")
+    for case in "ab":
+        save(source / "imagesTr" / f"{case}.nii.gz")
+        save(source / "labelsTr" / f"{case}.nii.gz")
+    for case in "wxyz":
+        save(source / "imagesTs" / f"{case}.nii.gz")
+    files = [{"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"} for case in "ab"]
+    document = {"training": files, "test": [f"./imagesTs/{case}.nii.gz" for case in "wxyz"]}
+    (source / "dataset.json").write_text(json.dumps(document))
+    folder = run(source)
+    assert len(list((folder / "imagesTs").iterdir())) == 4
+    assert read_json(folder / "conversion_report.json")["warnings"] == [
+        "4 test images without row in classes.csv, of unknown class: w, x, y, ..."
+    ]
+
+
+def test_a_workbook_is_found(tmp_path: Path) -> None:
+    import openpyxl
+
+    source = make(tmp_path, "")
+    (source / "classes.csv").unlink()
+    with pytest.raises(
+        InputError, match=r"expected one .csv, .tsv or .xlsx file, found none -> .*CSV, TSV, Excel, JSON"
+    ):
+        run(source)
+    book = openpyxl.Workbook()
+    for row in (("case", "c"), ("a", "x"), ("b", "y"), ("c", "x")):
+        book.active.append(row)
+    book.save(source / "r.xlsx")
+    (source / "~$r.xlsx").touch()
+    assert read_sidecar(run(source) / "class_labels.json").targets["c"].classes == ("x", "y")
+
+
+@pytest.mark.parametrize("option", ["--images", "--labels"])
+def test_folders_without_name_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_folder_arguments(parser)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args([option, ""])
+    assert f"argument {option}: expected the name of a folder, got an empty text" in capsys.readouterr().err

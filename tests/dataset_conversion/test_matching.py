@@ -8,7 +8,6 @@ import pytest
 
 from nnunet_multitask.dataset_conversion.layouts import FoundCase, Layout
 from nnunet_multitask.dataset_conversion.matching import TableEntry, check_masks, match_cases
-from nnunet_multitask.errors import InputErrors
 
 TABLE = Path("t.csv")
 
@@ -28,14 +27,14 @@ def entries(*names: str) -> list[TableEntry]:
 
 
 def test_entries_find_their_images_with_and_without_ending() -> None:
-    found, warnings = match_cases(TABLE, entries("b.nii.gz", "a"), layout("a", "b"), allow_missing=False)
-    assert (found, warnings) == ({"b": 0, "a": 1}, [])
+    found, warnings, errors = match_cases(TABLE, entries("b.nii.gz", "a"), layout("a", "b"), allow_missing=False)
+    assert (found, warnings, errors) == ({"b": 0, "a": 1}, [], [])
 
 
 def test_everything_left_over_is_named() -> None:
-    with pytest.raises(InputErrors) as caught:
-        match_cases(TABLE, entries("a", "a", "7", "x"), layout("a", "007", "b"), allow_missing=False)
-    assert [str(error).split(" -> ") for error in caught.value.errors] == [
+    found, _, errors = match_cases(TABLE, entries("a", "a", "7", "x"), layout("a", "007", "b"), allow_missing=False)
+    assert found == {"a": 0}
+    assert [str(error).split(" -> ") for error in errors] == [
         ["[duplicate-case] t.csv: line 3: expected each case once, a is also in line 2", "remove one of the rows"],
         [
             "[missing-image] t.csv: line 4: expected an image of '7', found none",
@@ -57,7 +56,7 @@ def test_everything_left_over_is_named() -> None:
 
 
 def test_what_is_left_over_may_be_allowed() -> None:
-    found, warnings = match_cases(TABLE, entries("a", "7"), layout("a", "007"), allow_missing=True)
+    found, warnings, _ = match_cases(TABLE, entries("a", "7"), layout("a", "007"), allow_missing=True)
     assert found == {"a": 0}
     assert warnings == [
         "line 3 of the table: there is no image of '7'; it is passed over; the image '007' is similar",
@@ -78,11 +77,17 @@ def test_what_is_left_over_may_be_allowed() -> None:
     ],
 )
 def test_strange_names_are_shown_as_text(name: str, shown: str) -> None:
-    with pytest.raises(InputErrors) as caught:
-        match_cases(TABLE, entries("a", name), layout("a"), allow_missing=False)
-    assert caught.value.errors[0].fault == f"expected an image of {shown}, found none"
-    _, (warning,) = match_cases(TABLE, entries("a", name), layout("a"), allow_missing=True)
+    _, _, errors = match_cases(TABLE, entries("a", name), layout("a"), allow_missing=False)
+    assert errors[0].fault == f"expected an image of {shown}, found none"
+    _, (warning,), _ = match_cases(TABLE, entries("a", name), layout("a"), allow_missing=True)
     assert warning == f"line 3 of the table: there is no image of {shown}; it is passed over"
+
+
+@pytest.mark.parametrize("allow_missing", [False, True])
+def test_test_images_need_no_row(allow_missing: bool) -> None:
+    found, warnings, errors = match_cases(TABLE, entries("a"), layout("a", "b", test="b"), allow_missing=allow_missing)
+    assert (found, errors) == ({"a": 0}, [])
+    assert warnings == ["1 test image without row in t.csv, of unknown class: b"]
 
 
 def test_missing_masks() -> None:

@@ -49,6 +49,8 @@ def test_summary_shows_classes_and_the_first_ten_warnings() -> None:
     assert lines[0] == "grade (training): 1 low, 2 unknown"
     assert lines[1:11] == [f"WARN w{index}" for index in range(10)]
     assert lines[11:] == ["2 more warnings are in conversion_report.json"]
+    summary["warnings"] = summary["warnings"][:11]
+    assert format_summary(summary, as_json=False).endswith("\n1 more warning is in conversion_report.json")
 
 
 def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

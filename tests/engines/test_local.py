@@ -121,3 +121,10 @@ def is_running(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_a_log_is_not_flooded(capsys: pytest.CaptureFixture[str]) -> None:
+    list(map_in_order(time.sleep, [0.03] * 20, num_workers=1, description="sleep"))
+    text = capsys.readouterr().err
+    assert "20/20" in text
+    assert text.count("\r") <= 2  # where the bar begins and ends
