@@ -16,7 +16,7 @@ PACKAGE = "nnunet_multitask"
 ROOT = Path(__file__).resolve().parents[1]
 
 READING = {
-    "storage", "documents", "csv_files", "datasets",
+    "storage", "documents", "csv_files", "wording", "datasets",
     "compression", "geometry", "nifti", "nifti_geometry", "itk_files", "files", "plausibility",
 }  # fmt: skip
 GROUND_FLOOR = READING | {"targets", "labels", "stratification", "splits", "environment", "engines"}
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "environment": set(),
     "storage": set(),
     "documents": READING,
+    "wording": set(),
     "csv_files": {"storage"},
     "datasets": READING,
     "compression": READING,

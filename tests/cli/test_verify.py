@@ -51,7 +51,7 @@ def test_faults_are_a_line_each(dataset: Path, capsys: pytest.CaptureFixture[str
         f'WARN [image-reader] {dataset}/dataset.json: expected "overwrite_image_reader_writer": "SimpleITKIO", which '
         "fixes the order of slices -> set it",
     ]
-    assert captured.out.splitlines()[-1] == "2 errors, 1 warnings"
+    assert captured.out.splitlines()[-1] == "2 errors, 1 warning"
 
 
 def test_json(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +67,7 @@ def test_warnings_fail_where_told(dataset: Path, capsys: pytest.CaptureFixture[s
     change(dataset / "dataset.json", lambda d: d.pop("overwrite_image_reader_writer"))
     assert main(["verify", "1", *ALONE]) == 0
     assert main(["verify", "1", "--strict", *ALONE]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "0 errors, 1 warnings"
+    assert capsys.readouterr().out.splitlines()[-1] == "0 errors, 1 warning"
 
 
 def test_folds_are_found_in_the_preprocessed_folder(dataset: Path, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -89,7 +89,7 @@ def test_without_dataset_json(dataset: Path, capsys: pytest.CaptureFixture[str])
     assert main(["verify", "1"]) == 1
     captured = capsys.readouterr()
     assert "ERROR [missing-file]" in captured.err
-    assert captured.out == "1 errors, 0 warnings\n"
+    assert captured.out == "1 error, 0 warnings\n"
 
 
 def test_unknown_dataset(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
