@@ -10,7 +10,7 @@ from nnunet_multitask.dataset_conversion.case_checks import CaseFindings
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.labels import LabelSidecar
-from nnunet_multitask.splits import groups_on_both_sides, lacking_classes
+from nnunet_multitask.splits import TRAINING_REMEDY, VALIDATION_REMEDY, groups_on_both_sides, lacking_classes
 
 Fold = Mapping[str, Sequence[str]]
 
@@ -75,6 +75,8 @@ def fold_faults(
     training: Collection[str],
     sidecar: LabelSidecar | None,
     findings: Collection[CaseFindings],
+    dataset: str = "DATASET",
+    uncertain: Collection[str] = (),
 ) -> tuple[list[InputError], list[InputError]]:
     """Return errors and warnings of the folds that training will take.
 
@@ -84,10 +86,13 @@ def fold_faults(
         training: ids of the training cases.
         sidecar: groups and classes; None where it cannot be read.
         findings: of all cases, for images that occur twice.
+        dataset: its name or id, for remedies.
+        uncertain: targets that lost labels, of which nothing can be counted.
     """
     errors: list[InputError] = []
     warnings: list[InputError] = []
-    split_up = "make folds of whole patients: `nnunet-multitask split DATASET --overwrite`"
+    split_up = f"make folds of whole patients: `nnunet-multitask split {dataset} --overwrite`"
+    again = f"nnunet-multitask split {dataset} --overwrite"
     same_image = [[found.files.case_id for found in cases] for cases in twins(findings)]
     lacking_at_all = {} if sidecar is None else lacking_classes(sidecar, training)
     for index, fold in enumerate(folds):
@@ -95,7 +100,7 @@ def fold_faults(
         train, val = set(fold["train"]), set(fold["val"])
         if unknown := sorted((train | val) - set(training)):
             fault = f"expected training cases, got {_some(unknown)} without image in imagesTr"
-            errors.append(InputError("unknown-case", place, fault, "write the folds anew: `nnunet-multitask split`"))
+            errors.append(InputError("unknown-case", place, fault, f"write the folds anew: `{again}`"))
         if both := sorted(train & val):
             fault = f"expected every case on one side, got {_some(both)} in training and validation"
             errors.append(InputError("leaking-case", place, fault, split_up))
@@ -108,15 +113,14 @@ def fold_faults(
         if groups := groups_on_both_sides(sidecar, fold):
             fault = f"expected every patient on one side, got {_some(groups)} in training and validation"
             errors.append(InputError("leaking-group", place, fault, split_up))
-        for part, side, found, then in (
-            ("train", "training", errors, "training is refused"),
-            ("val", "validation", warnings, "its AUC is null"),
+        for part, side, found, then, remedy in (
+            ("train", "training", errors, "training is refused", TRAINING_REMEDY),
+            ("val", "validation", warnings, "its AUC is null", VALIDATION_REMEDY),
         ):
             for name, classes in lacking_classes(sidecar, fold[part]).items():
                 absent = [label for label in classes if label not in lacking_at_all.get(name, ())]
-                if absent:
+                if absent and name not in uncertain:
                     fault = f"expected {side} cases with and without {_some(absent)}, got but one kind: {then}"
-                    remedy = "make folds by class: `nnunet-multitask split DATASET --overwrite`"
                     found.append(InputError(f"class-without-{side}", f"{place}: targets/{name}", fault, remedy))
     return errors, warnings
 

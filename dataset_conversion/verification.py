@@ -130,7 +130,8 @@ def verify_dataset(
         _check_sidecar(folder / SIDECAR_NAME, sidecar, uncertain, labels, findings, result)
     if splits_file is not None:
         with result.collecting():
-            errors, warnings = fold_faults(splits_file, read_folds(splits_file), training, sidecar, findings)
+            folds = read_folds(splits_file)
+            errors, warnings = fold_faults(splits_file, folds, training, sidecar, findings, folder.name, uncertain)
             result.errors += errors
             result.warnings += warnings
     result.counts = count_classes(sidecar, findings, labels)

@@ -19,6 +19,7 @@ from nnunet_multitask.geometry import Affine, check_affine, check_right_angles, 
 from nnunet_multitask.itk_files import read_affine
 
 MAX_DIFFERENCE = 1e-3  # of the elements of qform and sform, and of spacings
+QUATERNION_ROUNDING = 1e-7  # of the squared first component, when the others are stored in single precision
 
 _MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # codes of metre, millimetre and micrometre; any other is read as millimetre
 
@@ -60,7 +61,7 @@ def affine_of(header: Any, path: Path) -> tuple[Affine, tuple[InputError, ...]]:
             raise InputError("bad-affine", path, fault, "correct the header")
         affine[:3, :3] *= spacing / spacing_of(affine)
     check_affine(affine, path)
-    return affine, _doubts(forms, used, spacing, path)
+    return affine, _doubts(forms, used, spacing, _rotation_rounding(header), path)
 
 
 def set_geometry(header: Any, affine: Affine) -> None:
@@ -88,7 +89,7 @@ def _qform(header: Any) -> Affine:
     if not square <= 1 + 1e-3:  # False for NaN, too
         affine[:3, :3] = np.nan
         return affine
-    if 1 - square < 1e-7:
+    if 1 - square < QUATERNION_ROUNDING:
         a, (b, c, d) = 0.0, vector / np.sqrt(square)
     else:
         a, (b, c, d) = np.sqrt(1 - square), vector
@@ -104,16 +105,31 @@ def _qform(header: Any) -> Affine:
     return affine
 
 
+def _rotation_rounding(header: Any) -> float:
+    """Return how far the elements of the qform's rotation may be off, since its quaternion is of single precision.
+
+    The first component is the root of what the three stored ones leave of 1. Near a half turn, as scans of axes to left
+    and posterior have it, that is next to nothing, and a rounding of 1e-7 becomes 4e-4 by the root.
+    """
+    vector = np.array([header["quatern_b"], header["quatern_c"], header["quatern_d"]], np.float64)
+    rest = max(1 - float(vector @ vector), 0.0)
+    lowest = max(rest - QUATERNION_ROUNDING, 0.0)
+    return 2 * float(np.sqrt(rest + QUATERNION_ROUNDING) - np.sqrt(lowest))
+
+
 def _gives_directions(affine: Affine) -> bool:
     return bool(np.isfinite(affine).all() and (spacing_of(affine) > 0).all())
 
 
 def _doubts(
-    forms: dict[str, Affine], used: str, spacing: npt.NDArray[np.float64], path: Path
+    forms: dict[str, Affine], used: str, spacing: npt.NDArray[np.float64], rotation_rounding: float, path: Path
 ) -> tuple[InputError, ...]:
     if len(forms) == 2:
-        difference = float(np.abs(forms["sform"] - forms["qform"]).max())
-        if not difference <= MAX_DIFFERENCE:  # NaN differs, too
+        differences = np.abs(forms["sform"] - forms["qform"])
+        allowed = np.full((4, 4), MAX_DIFFERENCE)
+        allowed[:3, :3] += rotation_rounding * spacing
+        if not (differences <= allowed).all():  # NaN differs, too
+            difference = float(differences.max())
             fault = f"expected equal qform and sform, they differ by {difference:.3g}; the {used} was used"
             return (InputError("qform-sform", path, f"{fault}, as SimpleITK does", "correct the header"),)
     lengths = spacing_of(forms[used])

@@ -22,6 +22,13 @@ SPLITS = {
     "test": ("test", "testing", "ts"),
 }
 
+# what can be done about folds that lack a class
+TRAINING_REMEDY = (
+    "label more patients (each class needs two at least, with and without it), use fewer folds or another --seed, or "
+    "merge or drop the class or its target in class_labels.json"
+)
+VALIDATION_REMEDY = "the AUC of these folds is null: use fewer folds, or score all folds together (out of fold)"
+
 Fold = dict[str, list[str]]
 
 _SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
@@ -153,27 +160,40 @@ def lacking_classes(sidecar: LabelSidecar, case_ids: Collection[str]) -> dict[st
     return lacking
 
 
+def check_splits(sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[str]]]) -> None:
+    """Refuse folds that training would refuse: a class of which a training part has no case, or no case without.
+
+    Raises:
+        InputErrors: one for each target, with its classes and folds.
+    """
+    errors = _folds_lacking(sidecar, splits, "train", "training", TRAINING_REMEDY)
+    if errors:
+        raise InputErrors(errors)
+
+
 def split_warnings(sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[str]]]) -> list[InputError]:
-    """Return which classes some folds have no case of, or no case without, in their training or validation part."""
-    case_ids = {case_id for fold in splits for part in ("train", "val") for case_id in fold[part]}
-    warnings = []
-    for part, side, remedy in (
-        ("train", "training", "training of these folds is refused: label more patients, use fewer folds, or drop it"),
-        ("val", "validation", "the AUC of these folds is null: use fewer folds, or score all folds together"),
-    ):
-        lacking = [lacking_classes(sidecar, fold[part]) for fold in splits]
-        for name, target in sidecar.targets.items():
-            for label in target.classes:
-                folds = [str(index) for index, classes in enumerate(lacking) if label in classes.get(name, ())]
-                if not folds:
-                    continue
-                num_groups = len(group_cases(sidecar, [c for c in case_ids if _has(sidecar, c, name, label)]))
-                fault = (
-                    f"expected {side} cases with and without {label} in every fold, got but one kind in fold "
-                    f"{', '.join(folds)}; {num_groups} of {len(group_cases(sidecar, case_ids))} patients have it"
-                )
-                warnings.append(InputError(f"class-without-{side}", f"targets/{name}", fault, remedy))
-    return warnings
+    """Return, for each target, which classes some folds have no case of, or no case without, in validation."""
+    return _folds_lacking(sidecar, splits, "val", "validation", VALIDATION_REMEDY)
+
+
+def _folds_lacking(
+    sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[str]]], part: str, side: str, remedy: str
+) -> list[InputError]:
+    case_ids = {case_id for fold in splits for key in ("train", "val") for case_id in fold[key]}
+    num_groups = len(group_cases(sidecar, case_ids))
+    lacking = [lacking_classes(sidecar, fold[part]) for fold in splits]
+    found = []
+    for name, target in sidecar.targets.items():
+        shown = []
+        for label in target.classes:
+            folds = ", ".join(str(index) for index, classes in enumerate(lacking) if label in classes.get(name, ()))
+            if folds:
+                having = len(group_cases(sidecar, [c for c in case_ids if _has(sidecar, c, name, label)]))
+                shown.append(f"{label} in fold {folds} ({having} of {num_groups} patients have it)")
+        if shown:
+            fault = f"expected {side} cases with and without every class in every fold, got but one kind of "
+            found.append(InputError(f"class-without-{side}", f"targets/{name}", fault + "; ".join(shown), remedy))
+    return found
 
 
 def fold_counts(sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[str]]]) -> list[dict[str, Any]]:

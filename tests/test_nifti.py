@@ -263,6 +263,22 @@ def test_a_qform_of_axes_to_left_and_posterior_is_not_turned_by_rounding(tmp_pat
     assert np.abs((read_nifti(path).affine - affine) @ FAR).max() < 1e-3
 
 
+def test_a_qform_near_a_half_turn_is_not_said_to_differ_by_its_rounding(tmp_path: Path) -> None:
+    angle = np.deg2rad(0.03)  # its quaternion leaves 7e-8 of 1, less than single precision can tell from 0
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag([1.0, -1.0, -1.0]) @ turn * [0.2, 8.0, 8.0]
+    path = save_nifti(tmp_path / "a.nii", affine=affine)
+    header = nibabel.load(path).header
+    assert np.abs(header.get_qform() - header.get_sform()).max() > 1e-3
+    assert read_nifti(path).warnings == ()
+    moved = save_nifti(tmp_path / "moved.nii", affine=affine, qoffset_x=2e-3)  # offsets are not rounded so
+    assert [warning.code for warning in read_nifti(moved).warnings] == ["qform-sform"]
+    affine[:3, :3] = affine[:3, :3] @ turn @ turn
+    turned = save_nifti(tmp_path / "turned.nii", affine=affine, qform=np.diag([0.2, -8.0, -8.0, 1.0]))
+    assert [warning.code for warning in read_nifti(turned).warnings] == ["qform-sform"]
+
+
 # --- writing
 
 

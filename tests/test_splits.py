@@ -8,6 +8,7 @@ from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import Case, LabelSidecar, Target
 from nnunet_multitask.splits import (
     check_fold,
+    check_splits,
     class_counts,
     fold_counts,
     lacking_classes,
@@ -194,9 +195,15 @@ def test_warnings_name_class_and_folds() -> None:
     splits = make_splits(labels, labels.cases, num_folds=3)
     (alone,) = (index for index, fold in enumerate(splits) if "IVH_0" in fold["val"])
     others = ", ".join(str(index) for index in range(3) if index != alone)
-    training, validation = split_warnings(labels, splits)
+    with pytest.raises(InputErrors) as caught:
+        check_splits(labels, splits)
+    (training,) = caught.value.errors
+    (validation,) = split_warnings(labels, splits)
     assert (training.code, validation.code) == ("class-without-training", "class-without-validation")
-    assert f"with and without IVH in every fold, got but one kind in fold {alone}; 1 of 9 patients" in training.fault
-    assert f"got but one kind in fold {others}; 1 of 9" in validation.fault
+    assert f"got but one kind of IVH in fold {alone} (1 of 9 patients have it)" in training.fault
+    assert "fewer folds" in training.remedy
+    assert "merge or drop the class or its target" in training.remedy
+    assert f"got but one kind of IVH in fold {others} (1 of 9" in validation.fault
     balanced = labelled(IPH=8, IVH=4)
+    check_splits(balanced, make_splits(balanced, balanced.cases, num_folds=3))
     assert split_warnings(balanced, make_splits(balanced, balanced.cases, num_folds=3)) == []

@@ -2,7 +2,9 @@
 
 nnU-Net takes the folds from $nnUNet_preprocessed/DATASET/splits_final.json where that file exists. Every fold has its
 share of the cases and of each class of each target, as far as whole patients allow. The same seed gives the same folds.
-An existing file with other folds is kept, unless --overwrite is given.
+Folds
+of which one has no training case with, or none without, a class are refused, as training would refuse them. An existing
+file with other folds is kept, unless --overwrite is given.
 
   nnunet-multitask split 200                             five folds
   nnunet-multitask split 200 --from-sidecar              one fold: the official training and validation cases
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.documents import read_json, write_json
     from nnunet_multitask.errors import InputError
     from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
-    from nnunet_multitask.splits import fold_counts, make_splits, official_fold, split_warnings
+    from nnunet_multitask.splits import check_splits, fold_counts, make_splits, official_fold, split_warnings
 
     if args.drop_leaking and not args.from_sidecar:
         raise InputError("contradiction", "--drop-leaking", "expected --from-sidecar beside it, got none", "add it")
@@ -59,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         splits += make_splits(sidecar, case_ids, 5 if args.folds is None else args.folds, args.seed)
     if args.from_sidecar:
         splits.append(official_fold(sidecar, case_ids, raw / SIDECAR_NAME, args.drop_leaking))
+    check_splits(sidecar, splits)
     if path.exists() and not args.overwrite and not args.dry_run and read_json(path) != splits:
         fault = "expected these folds or no file, found other folds"
         raise InputError("already-exists", path, fault, "use --overwrite; models of the old folds are then void")

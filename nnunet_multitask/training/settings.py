@@ -17,7 +17,7 @@ from nnunet_multitask.config import PLANS_KEY, SHORT_SCHEDULE, ScheduleConfig, s
 from nnunet_multitask.documents import write_json
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
 from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss
-from nnunet_multitask.splits import check_fold, make_splits, split_warnings
+from nnunet_multitask.splits import check_fold, check_splits, make_splits, split_warnings
 from nnunet_multitask.training.supervision import load_sidecar
 
 # mixins are written against nnU-Net's trainer without being one, so that they go on top of any of its subclasses
@@ -104,6 +104,7 @@ class TrainingSettingsMixin(_Trainer):
 
         Raises:
             InputError: the split file has a patient on both sides of the fold.
+            InputErrors: no split file, and a class that cannot be in every training fold; nothing is written.
         """
         splits_file = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"
         sidecar = self.find_sidecar()
@@ -112,6 +113,7 @@ class TrainingSettingsMixin(_Trainer):
         if not splits_file.is_file():
             case_ids = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
             splits = make_splits(sidecar, case_ids)
+            check_splits(sidecar, splits)
             write_json(splits_file, splits)
             self.print_to_log_file(f"wrote folds by class and patient to {splits_file}")
             for warning in split_warnings(sidecar, splits):

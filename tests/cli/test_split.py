@@ -95,14 +95,24 @@ def test_drop_leaking_needs_the_official_fold(splits: Path, capsys: pytest.Captu
 
 
 def test_counts_and_warnings(splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    change(splits, lambda document: [document["cases"][case]["labels"].update(t="x") for case in "bd"])
-    assert main(["split", "3", "--folds", "2", "--dry-run"]) == 0
+    change(splits, lambda document: document["cases"]["b"]["labels"].update(t="x"))
+    assert main(["split", "3", "--folds", "3", "--dry-run"]) == 0
     captured = capsys.readouterr()
     assert not splits.exists()
     lines = captured.out.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 7
     assert lines[0].startswith("fold 0 train ")
     assert lines[-1] == f"not written: {splits}"
-    assert sum("cases of 2 patients; t: " in line for line in lines) == 2  # the patient p, once on each side
-    assert "WARN [class-without-training] targets/t: expected training cases with and without y" in captured.err
-    assert "1 of 5 patients have it" in captured.err
+    assert "WARN [class-without-validation] targets/t: expected validation cases with and without" in captured.err
+    assert "y in fold " in captured.err
+    assert "(2 of 5 patients have it)" in captured.err
+    assert captured.err.count("WARN") == 1
+
+
+def test_folds_without_training_cases_of_a_class_are_refused(splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(splits, lambda document: [document["cases"][case]["labels"].update(t="x") for case in "bd"])
+    assert main(["split", "3", "--folds", "2"]) == 1
+    error = capsys.readouterr().err
+    assert "ERROR [class-without-training] targets/t: expected training cases with and without every class" in error
+    assert "label more patients" in error
+    assert not splits.exists()

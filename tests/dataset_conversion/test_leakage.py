@@ -103,6 +103,16 @@ def test_a_class_missing_in_validation_is_a_warning() -> None:
     assert errors == []
     assert [warning.code for warning in warnings] == ["class-without-validation"]
     assert "with and without y, got but one kind: its AUC is null" in warnings[0].fault
+    assert "fewer folds, or score all folds together" in warnings[0].remedy
+
+
+def test_a_leak_is_found_without_sure_labels_and_the_remedy_names_the_dataset() -> None:
+    labels = sidecar(a="P1", b="P1", c="P2", d="P2")
+    folds = [{"train": ["a", "c"], "val": ["b", "d"]}]
+    errors, warnings = fold_faults(PATH, folds, set("abcd"), labels, [], "Dataset001_Tiny", {"t"})
+    assert [error.code for error in errors] == ["leaking-group"]
+    assert "`nnunet-multitask split Dataset001_Tiny --overwrite`" in errors[0].remedy
+    assert warnings == []
 
 
 @pytest.mark.parametrize("text", ['{"train": []}', "[1]", '[{"train": ["a"]}]', '[{"train": ["a"], "val": [1]}]'])

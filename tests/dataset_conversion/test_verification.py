@@ -288,3 +288,20 @@ def test_folds_that_training_will_take(dataset: Path, tmp_path: Path) -> None:
     assert warning_codes(dataset, splits_file=path) == []
     write_json(path, {"train": []})
     assert codes(dataset, splits_file=path) == ["bad-splits"]
+
+
+def test_faulty_labels_hide_neither_counts_nor_leaks_nor_masks(dataset: Path, tmp_path: Path) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        document["cases"]["a"]["labels"]["subtype"] = "huge"
+        document["cases"]["../evil"] = {"labels": {}}
+        document["cases"]["ghost"] = {"labels": {}}
+        for case in "ac":
+            document["cases"][case]["group"] = "P7"
+
+    change(dataset / "class_labels.json", edit)
+    write_json(tmp_path / "splits_final.json", [{"train": ["a", "b"], "val": ["c", "d"]}])
+    result = verify_dataset(dataset, splits_file=tmp_path / "splits_final.json")
+    found = {error.code for error in result.errors}
+    assert {"unknown-class", "unsafe-case-id", "missing-image", "leaking-group"} <= found
+    assert "class-without-training" not in found  # the unknown label may be the one that is missing
+    assert sum(result.counts["classes"]["subtype"].values()) == 4

@@ -250,6 +250,25 @@ def test_folds_are_made_by_class_and_patient_where_none_exist(micro_env):
         path.write_text(before)
 
 
+def test_folds_that_cannot_have_a_class_in_training_are_refused_and_not_written(micro_env, sidecar, edit):
+    def one_ivh(document):
+        for index, case in enumerate(document["cases"].values()):
+            case["labels"]["subtype"] = "IPH" if index else "IVH"
+
+    trainer = make_trainer("nnUNetTrainerBaselineShort")
+    trainer.initialize()
+    edit(sidecar, one_ivh)
+    path = micro_env.preprocessed / "splits_final.json"
+    before = path.read_text()
+    path.unlink()
+    try:
+        with pytest.raises(InputErrors, match=r"\[class-without-training\] targets/subtype"):
+            trainer.do_split()
+        assert not path.exists()
+    finally:
+        path.write_text(before)
+
+
 def test_a_patient_on_both_sides_is_refused(micro_env, sidecar, edit):
     fold = json.loads((micro_env.preprocessed / "splits_final.json").read_text())[0]
     for case in (fold["train"][0], fold["val"][0]):
