@@ -2,7 +2,8 @@
 
 Most border voxels have their nearest one close by. It is looked for in the rows (along the last axis) around them, the
 nearest row first, in a table of the nearest voxel along each row. What is far from everything, as a false positive in
-another part of the head is, is left over for a k-d tree.
+another part of the head is, is left over for a k-d tree; where very much is, as around a mask that fills the array, for
+a distance transform of the whole box.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 # rows are searched in rings around a voxel: those as far before it as behind it, along each axis but the last
@@ -19,6 +21,9 @@ MAX_RINGS = 64
 # cost of a tree in rows looked up, measured: to ask for one voxel, and to put one into it
 LOOKUPS_PER_TREE_QUERY = 100
 LOOKUPS_PER_TREE_POINT = 8
+# a tree may look at many points for a voxel far from a plane of them: where all would be looked at and more than this
+# many for each voxel of the box, a distance transform of the box is the safer way
+POINTS_PER_VOXEL = 64
 # several voxels may be equally near up to rounding: the tree returns this many, and the shortest exact length counts
 TIE_NEIGHBOURS = 4
 ROUNDING = 1e-9
@@ -47,10 +52,14 @@ def nearest_distances(
     if near.any():
         asked = _chosen(queries, near)
         shown = _chosen(points, _near_box(points, asked, spacing, squared_mm[len(rings)]))
-        squared[near] = _search_rows(asked, shown, spacing, rings, squared_mm)
+        if shown.size:
+            squared[near] = _search_rows(asked, shown, spacing, rings, squared_mm)
     far = np.flatnonzero(np.isinf(squared))
     if far.size:
-        squared[far] = _search_tree(queries[:, far], points, spacing)
+        left = queries.take(far, axis=1)
+        extent = np.maximum(left.max(axis=1), points.max(axis=1)) - np.minimum(left.min(axis=1), points.min(axis=1)) + 1
+        by_volume = POINTS_PER_VOXEL * math.prod(extent.tolist()) < far.size * points.shape[1]
+        squared[far] = (_search_volume if by_volume else _search_tree)(left, points, spacing)
     return np.sqrt(squared)
 
 
@@ -167,4 +176,19 @@ def _search_tree(
     _, neighbours = tree.query(queries.T * spacing, k=[*range(1, min(TIE_NEIGHBOURS, points.shape[1]) + 1)])
     offsets = points[:, neighbours] - queries[:, :, None]  # (D, N, k)
     squared: NDArray[np.float64] = np.add.reduce((offsets * spacing[:, None, None]) ** 2, axis=0).min(axis=1)
+    return squared
+
+
+def _search_volume(
+    queries: NDArray[np.intp], points: NDArray[np.intp], spacing: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Squared distances (N,) by a Euclidean feature transform of the box around all voxels."""
+    low = np.minimum(queries.min(axis=1), points.min(axis=1))[:, None]
+    high = np.maximum(queries.max(axis=1), points.max(axis=1))[:, None]
+    outside = np.ones((high - low + 1).ravel(), dtype=bool)
+    outside[tuple(points - low)] = False
+    indices = distance_transform_edt(outside, sampling=spacing, return_distances=False, return_indices=True)
+    here = queries - low
+    offsets = indices[(slice(None), *here)] - here  # (D, N)
+    squared: NDArray[np.float64] = np.add.reduce((offsets * spacing[:, None]) ** 2, axis=0)
     return squared

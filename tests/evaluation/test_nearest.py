@@ -35,7 +35,7 @@ def test_distances_are_those_of_all_pairs(axes: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_rows_and_tree_agree_to_the_last_bit(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+def test_rows_tree_and_volume_agree_to_the_last_bit(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     queries, points, spacing = scattered(seed)
     monkeypatch.setattr(nearest, "LOOKUPS_PER_TREE_QUERY", 10**9)  # never gives the search of rows up
     monkeypatch.setattr(nearest, "_search_tree", lambda *_: pytest.fail("expected rows alone"))
@@ -43,12 +43,16 @@ def test_rows_and_tree_agree_to_the_last_bit(monkeypatch: pytest.MonkeyPatch, se
     monkeypatch.undo()
     monkeypatch.setattr(nearest, "LOOKUPS_PER_TREE_QUERY", 0)
     monkeypatch.setattr(nearest, "LOOKUPS_PER_TREE_POINT", 0)
+    monkeypatch.setattr(nearest, "POINTS_PER_VOXEL", 10**9)
+    np.testing.assert_array_equal(nearest_distances(queries, points, spacing), by_rows)
+    monkeypatch.setattr(nearest, "POINTS_PER_VOXEL", 0)
+    monkeypatch.setattr(nearest, "_search_tree", lambda *_: pytest.fail("expected the volume"))
     np.testing.assert_array_equal(nearest_distances(queries, points, spacing), by_rows)
 
 
 def test_what_is_far_from_everything_is_asked_of_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     near = np.array(np.nonzero(np.ones((4, 10, 10), dtype=bool)))
-    far = near + np.array([[0], [400], [3]])
+    far = near[:, ::20] + np.array([[0], [400], [3]])
     queries = np.concatenate((near, far), axis=1)
     asked: list[int] = []
     search_tree = nearest._search_tree
@@ -59,9 +63,26 @@ def test_what_is_far_from_everything_is_asked_of_the_tree(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(nearest, "_search_tree", counted)
     found = nearest_distances(queries, near, np.array([5.0, 0.5, 0.5]))
-    assert asked == [400]
+    assert asked == [20]
     assert (found[:400] == 0).all()
     np.testing.assert_allclose(found[400:], all_pairs(far, near, np.array([5.0, 0.5, 0.5])))
+
+
+def test_points_all_around_and_far_away_are_found() -> None:
+    shell = np.ones((61, 71, 81), dtype=bool)
+    shell[1:-1, 1:-1, 1:-1] = False
+    points, queries = np.array(np.nonzero(shell)), np.array([[30, 30], [35, 36], [40, 40]])
+    assert nearest_distances(queries, points, np.array([1.0, 1.0, 1.0])).tolist() == [30.0, 30.0]
+    found = nearest_distances(points, queries, np.array([1.0, 1.0, 1.0]))  # most of them far: by the volume
+    np.testing.assert_allclose(found, all_pairs(points, queries, np.ones(3)))
+
+
+def test_points_at_the_corners_of_a_box_of_queries() -> None:
+    """Some queries are near, some points are near, and no pair is."""
+    queries = np.array([[0, 90], [0, 90], [0, 90]])
+    points = np.array([[0, 90], [90, 0], [45, 45]])
+    found = nearest_distances(queries, points, np.array([1.0, 1.0, 1.0]))
+    np.testing.assert_allclose(found, all_pairs(queries, points, np.ones(3)))
 
 
 def test_a_row_wider_than_small_integers_count() -> None:
