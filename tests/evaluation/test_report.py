@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.evaluation.comparison import compare_folders
+from nnunet_multitask.evaluation.published_results import beside_published, published_names
 from nnunet_multitask.evaluation.report import render_report, write_report
+from nnunet_multitask.evaluation.triage import triage_models
 from nnunet_multitask.labels import read_sidecar
 
 LABELS = {"background": 0, "IPH": 1, "IVH": 2}
@@ -245,3 +247,19 @@ def test_attributes_of_the_sidecar_group_the_cases(cohort: Path) -> None:
     }
     assert "scanner vendor" in render_report(document)
     assert compare(cohort, sidecar=None)["attributes"] == {}
+
+
+def test_published_tables_and_triage_stand_on_the_page_only_where_they_were_asked_for(
+    cohort: Path, tmp_path: Path
+) -> None:
+    document = compare(cohort, images_dir=None)
+    assert not re.search('id="(triage|published)"', render_report(document))
+    document["published"] = {name: beside_published(name, document) for name in published_names()}
+    document["triage"] = triage_models(document, "subtype:IVH", arrivals_per_hour=6.0, minutes_per_scan=15.0)
+    html = render_report(document)
+    (tmp_path / "page.html").write_text(html)
+    Page(html)
+    assert "The reader cannot keep up" in html
+    assert "MultiHem multi-task" in html
+    assert "yours: multi" in html
+    assert "a difference is no test" in html
