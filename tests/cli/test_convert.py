@@ -51,7 +51,8 @@ def test_summary_shows_targets_and_warnings(cohort: Path, folders: Path, capsys:
     (source / "classes.csv").write_text(table)
     (source / "images").symlink_to(cohort / "train" / "image")
     (source / "labels").symlink_to(cohort / "train" / "label")
-    assert main(["convert", "folder", "--input", str(source), "--dataset-id", "3", "--dataset-name", "Own"]) == 0
+    named = ["--dataset-id", "3", "--dataset-name", "Own", "--class-columns", "kind"]
+    assert main(["convert", "folder", "--input", str(source), *named]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "kind (training): 1 Y, 2 x, 1 y, 1 unknown" in lines
     warning = "WARN the classes 'Y' and 'y' of the column kind differ only by upper and lower case or blanks"
