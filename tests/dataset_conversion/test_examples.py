@@ -62,11 +62,15 @@ def save(path: Path, array_xyz: npt.NDArray[np.generic], affine: npt.NDArray[np.
 def test_bhsd(folder: Path) -> None:
     affine = np.array([[-0.5, 0, 0, 60], [0, 0.5, 0, -70], [0, 0, 5, 10], [0, 0, 0, 1.0]])  # LAS
     scans = [("0b10cbee", "f91d6a7cd2"), ("0b10cbee", "04693e1d03"), ("1a2b3c4d", "08234011b8"), ("5e6f7a8b", "0")]
+    kinds = [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)]
+    for others in ((1, 3, 5), (2, 4), (1, 4), (2, 3, 5), (5,), (1, 2), (3, 4), ()):  # for a fold with each, and without
+        scans.append((f"a{len(scans)}", "1"))
+        kinds.append(others)
     for number, (patient, scan) in enumerate(scans):
         name = f"ID_{patient}_ID_{scan}.nii.gz"
         image = np.random.default_rng(number).integers(-1000, 1000, (6, 7, 4), np.int16)
         mask = np.zeros((6, 7, 4), np.uint16)
-        mask[0, : number + 1, 1] = np.arange(1, number + 2)  # kinds 1 ... number + 1
+        mask[0, : len(kinds[number]), 1] = kinds[number]
         save(folder / "label_192" / "images" / name, image, affine, qform_only=True)
         save(folder / "label_192" / "ground truths" / name, mask, affine, qform_only=True)
 

@@ -45,7 +45,7 @@ def directions(tilt: float) -> np.ndarray:
 def hu(scan: str) -> np.ndarray:
     """Voxels (Z, Y, X) in the order of the mask: every one tells where it lies."""
     array = np.indices((DEPTH, ROWS, COLUMNS)) * np.array([100, 10, 1])[:, None, None, None]
-    return (array.sum(axis=0) - 1000 + int(scan[0] + scan[-1], 16)).astype(np.int16)
+    return (array.sum(axis=0) - 1000 + 10 * "abc".index(scan[0]) + int(scan[-1])).astype(np.int16)
 
 
 def mask_affine(tilt: float) -> np.ndarray:
