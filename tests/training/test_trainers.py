@@ -301,7 +301,7 @@ def test_cosine_decay_keeps_the_ratio_of_groups():
 
 
 @pytest.mark.parametrize(("plans", "configuration"), [("micro", "3d_fullres"), ("micro2d", "2d")])
-def test_patches_are_labelled_by_what_they_show(micro_env, sidecar, edit, plans, configuration):
+def test_patches_are_labelled_by_what_they_show(micro_env, sidecar, edit, plans, configuration, tmp_path, monkeypatch):
     """The blood fills some slices: a target by slices and one by mask labels agree with the mask of each patch."""
     splits = json.loads((micro_env.preprocessed / "splits_final.json").read_text())
     healthy = {splits[0]["train"][0]}
@@ -325,6 +325,7 @@ def test_patches_are_labelled_by_what_they_show(micro_env, sidecar, edit, plans,
                 case["slices"] = {"blood": slices}
 
     edit(sidecar, change)
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))  # other targets than those of the folds trained before
     trainer = make_trainer("nnUNetTrainerMultiTaskShort", plans=plans, configuration=configuration)
     trainer.on_train_start()
     seen = set()
