@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Mapping
@@ -157,15 +158,16 @@ def salvage_sidecar(document: Any) -> tuple[LabelSidecar, frozenset[str]] | None
 
     Returns:
         A sidecar without the targets and labels that are at fault, and the names of the targets that lost labels; None
-        where the document does not follow the schema.
+        where the document does not follow the schema in more than the type of labels.
     """
+    document = copy.deepcopy(document)
+    lost = _blank_untyped_labels(document)
     try:
         check_schema(document, "class_labels.json", SIDECAR_NAME)
     except InputErrors:
         return None
     targets = {name: parse_target(name, entry) for name, entry in document["targets"].items()}
     targets = {name: target for name, target in targets.items() if not target_faults(target, SIDECAR_NAME)}
-    lost: set[str] = set()
 
     def is_sound(name: str, label: Label) -> bool:
         if name in targets and label_fault(targets[name], label) is None:
@@ -185,6 +187,20 @@ def salvage_sidecar(document: Any) -> tuple[LabelSidecar, frozenset[str]] | None
             }
             cases[case_id] = replace(case, labels=labels, slices=slices)
     return LabelSidecar(targets, cases), frozenset(lost)
+
+
+def _blank_untyped_labels(document: Any) -> set[str]:
+    """Make the labels of cases that are no text (1.0, for example) unknown, and return the targets that lost some."""
+    lost: set[str] = set()
+    cases = document.get("cases") if isinstance(document, dict) else None
+    for entry in cases.values() if isinstance(cases, dict) else ():
+        labels = entry.get("labels") if isinstance(entry, dict) else None
+        for name, label in labels.items() if isinstance(labels, dict) else ():
+            names = label if isinstance(label, list) else [label]
+            if label is not None and not all(isinstance(item, str) for item in names):
+                labels[name] = None
+                lost.add(name)
+    return lost
 
 
 def case_id_fault(case_id: str) -> str | None:

@@ -167,3 +167,18 @@ def test_unsafe_case_ids(case_id: str) -> None:
 @pytest.mark.parametrize("case_id", ["HEM_bf7891541c", "049", "sub-01.run+2", "a" * 200])
 def test_safe_case_ids(case_id: str) -> None:
     assert case_id_fault(case_id) is None
+
+
+def test_what_is_sound_beside_a_label_that_is_no_text() -> None:
+    document = {
+        "version": 1,
+        "targets": {"subtype": {"type": "multiclass", "classes": ["IPH", "IVH"]}},
+        "cases": {"a": {"labels": {"subtype": 1.0}, "group": "p"}, "b": {"labels": {"subtype": "IVH"}, "group": "p"}},
+    }
+    sidecar, lost = salvage_sidecar(document) or pytest.fail("only a label is at fault")
+    assert lost == {"subtype"}
+    assert {case_id: (case.labels, case.group) for case_id, case in sidecar.cases.items()} == {
+        "a": ({}, "p"),
+        "b": ({"subtype": "IVH"}, "p"),
+    }
+    assert document["cases"]["a"]["labels"] == {"subtype": 1.0}  # the caller's document stays
