@@ -195,7 +195,9 @@ def _blank_untyped_labels(document: Any) -> set[str]:
     cases = document.get("cases") if isinstance(document, dict) else None
     for entry in cases.values() if isinstance(cases, dict) else ():
         labels = entry.get("labels") if isinstance(entry, dict) else None
-        for name, label in labels.items() if isinstance(labels, dict) else ():
+        if not isinstance(labels, dict):
+            continue
+        for name, label in labels.items():
             names = label if isinstance(label, list) else [label]
             if label is not None and not all(isinstance(item, str) for item in names):
                 labels[name] = None
