@@ -15,6 +15,7 @@ from nnunet_multitask.evaluation.aggregation import EMPTY_POLICY, penalised_pair
 from nnunet_multitask.evaluation.case_sets import choose_cases
 from nnunet_multitask.evaluation.class_comparison import compare_classes, correct_classes
 from nnunet_multitask.evaluation.class_evaluation import DEFINITIONS as CLASS_DEFINITIONS
+from nnunet_multitask.evaluation.class_evaluation import ClassOptions
 from nnunet_multitask.evaluation.dataset_json import DATASET_JSON, read_dataset_json
 from nnunet_multitask.evaluation.families import correct_metrics
 from nnunet_multitask.evaluation.folders import evaluate_folders
@@ -90,6 +91,7 @@ def compare_folders(
     options: ComparisonOptions = ComparisonOptions(),
     intersection: bool = False,
     case_ids: Collection[str] | None = None,
+    classes: Mapping[str, ClassOptions] | None = None,
 ) -> dict[str, Any]:
     """Score several models over the same cases and test their differences from one of them.
 
@@ -106,10 +108,12 @@ def compare_folders(
         options: primary test, family and margin.
         intersection: leave out the cases that only some of the models predicted; the document says which.
         case_ids: cases to look at; None: all that have a reference.
+        classes: calibration, gate and folds by the name of the model.
 
     Returns:
         The document of comparison.json, ready for strict JSON: "models" by name ("segmentation": cases and summary,
-        "classification" by target), "comparisons" by model, region and metric, "class_comparisons" by model and
+        "classification" by target, "calibration" and "gate" as in evaluation.json, null where there is none),
+        "comparisons" by model, region and metric, "class_comparisons" by model and
         target, "case_set", "attributes" of the sidecar by case id. The same inputs give the same document.
 
     Raises:
@@ -136,6 +140,7 @@ def compare_folders(
             progress=progress,
             tolerance_mm=tolerance_mm,
             case_ids=scored,
+            classes=(classes or {}).get(name),
         )
     base = evaluations[baseline]
     others = [name for name in folders if name != baseline]
@@ -154,6 +159,7 @@ def compare_folders(
             "segmentation": base["definitions"]["segmentation"],
             "classification": CLASS_DEFINITIONS["classification"],
             "mask_classification": CLASS_DEFINITIONS["mask_classification"],
+            "gate": CLASS_DEFINITIONS["gate"],
             "tests": {**paired_scores.DEFINITIONS, "family": families.DEFINITION},
             "class_tests": class_comparison.DEFINITIONS,
         },
@@ -180,6 +186,8 @@ def compare_folders(
                 "segmentation": {"summary": evaluation["summary"], "cases": evaluation["cases"]},
                 "classification": evaluation["classification"],
                 "mask_classification": evaluation["mask_classification"],
+                "calibration": evaluation["calibration"],
+                "gate": evaluation["gate"],
             }
             for name, evaluation in evaluations.items()
         },

@@ -1,9 +1,9 @@
-"""Options of ``evaluate`` for classes, and what it prints of them."""
+"""Options of ``evaluate`` and ``compare`` for classes, and what they print of calibration and gate."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +14,35 @@ if TYPE_CHECKING:
     from nnunet_multitask.evaluation.class_evaluation import ClassOptions
 
 
-def add_class_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options for classes."""
-    parser.add_argument(
-        "--classification",
-        type=Path,
-        metavar="FILE",
-        help="predicted classes (default: classification.json in --prediction, where --labels is given)",
-    )
-    parser.add_argument(
-        "--calibration", type=Path, metavar="FILE", help="calibration.json of the model, applied to its probabilities"
-    )
+def add_class_arguments(parser: argparse.ArgumentParser, *, several_models: bool = False) -> None:
+    """Add the options for classes; of several models each may name its own calibration, and none its classification."""
+    if several_models:
+        parser.add_argument(
+            "--calibration",
+            action="append",
+            default=[],
+            metavar="[NAME=]FILE",
+            help="calibration.json of a model, applied to its probabilities; NAME= where several models predict "
+            "classes; may be repeated",
+        )
+    else:
+        parser.add_argument(
+            "--classification",
+            type=Path,
+            metavar="FILE",
+            help="predicted classes (default: classification.json in --prediction, where --labels is given)",
+        )
+        parser.add_argument(
+            "--calibration",
+            type=Path,
+            metavar="FILE",
+            help="calibration.json of the model, applied to its probabilities",
+        )
+        parser.add_argument(
+            "--voxel-probabilities",
+            action="store_true",
+            help="score the largest probability of a voxel, too, from the CASE.npz that --save_probabilities wrote",
+        )
     parser.add_argument(
         "--operating-point",
         metavar="RULE",
@@ -40,11 +58,6 @@ def add_class_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="splits_final.json of validation predictions: volumes are made decisions by the other folds' thresholds",
-    )
-    parser.add_argument(
-        "--voxel-probabilities",
-        action="store_true",
-        help="score the largest probability of a voxel, too, from the CASE.npz that --save_probabilities wrote",
     )
 
 
@@ -66,12 +79,74 @@ def class_options(args: argparse.Namespace) -> ClassOptions:
     )
 
 
+def class_options_of_models(
+    args: argparse.Namespace, models: Mapping[str, Path], folds: Mapping[str, int | str]
+) -> dict[str, ClassOptions]:
+    """Return what the options for classes say of each model of a comparison, by name.
+
+    Args:
+        args: the parsed options.
+        models: folder of predictions by name.
+        folds: the fold that validated each case, where it is known; ``--splits`` counts more.
+
+    Raises:
+        InputError, InputErrors: splits that are none, a calibration of no model, of one without classes or of another
+            model, an operating point without calibration, a gate where no model predicts classes or of a target that
+            is none.
+    """
+    from nnunet_multitask.evaluation.calibration import calibrate_classification, read_calibration
+    from nnunet_multitask.evaluation.class_evaluation import ClassOptions
+    from nnunet_multitask.evaluation.gate import check_gate, parse_gate
+    from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME, read_classification
+
+    where = "nnunet-multitask compare"
+    classifying = [name for name, folder in models.items() if (folder / CLASSIFICATION_NAME).is_file()]
+    calibrations = _calibrations(args.calibration, list(models), classifying)
+    if args.operating_point is not None and not calibrations:
+        fault = "expected --calibration beside --operating-point, got none"
+        raise InputError("missing-calibration", where, fault, "name the calibration.json of a model")
+    if args.gate is not None and not classifying:
+        fault = f"expected {CLASSIFICATION_NAME} of a model for --gate, found none in {', '.join(models)}"
+        raise InputError("missing-classification", where, fault, "predict with a model that classifies, or leave it")
+    known_folds = folds if args.splits is None else _read_folds(args.splits)
+    for name in classifying:  # refuses before the long part
+        predicted = read_classification(models[name] / CLASSIFICATION_NAME)
+        if name in calibrations:
+            calibrate_classification(predicted, read_calibration(calibrations[name]), args.operating_point)
+        if args.gate is not None:
+            check_gate(predicted, *parse_gate(args.gate))
+    return {
+        name: ClassOptions(
+            calibration=calibrations.get(name),
+            operating_point=args.operating_point if name in calibrations else None,
+            gate=args.gate if name in classifying else None,
+            folds=known_folds,
+        )
+        for name in models
+    }
+
+
+def _calibrations(arguments: Sequence[str], models: Sequence[str], classifying: Sequence[str]) -> dict[str, Path]:
+    """Return the calibration of each model that has one, from ``[NAME=]FILE``."""
+    found: dict[str, Path] = {}
+    for argument in arguments:
+        name, separator, file = argument.partition("=")
+        if not separator or name not in models:
+            name, file = classifying[0] if len(classifying) == 1 else "", argument
+        where = f"--calibration {argument}"
+        if name not in classifying:
+            fault = f"expected NAME=FILE of a model that predicts classes ({', '.join(classifying) or 'none'} does)"
+            raise InputError("unknown-model", where, fault, "name the model whose calibration it is")
+        if name in found:
+            raise InputError("duplicate-calibration", where, f"expected one of {name}, got another", "leave one away")
+        found[name] = Path(file)
+    return found
+
+
 def describe_classes(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines that tell of each target the scores of the head, those of the mask alone, and the gate."""
-    calibration = document["calibration"]
-    if calibration is not None:
-        point = calibration["operating_point"] or "0.5 or the most probable class"
-        yield f"calibrated by {calibration['file']}; decisions: {point}"
+    if document["calibration"] is not None:
+        yield describe_calibration(document["calibration"])
     for target, score in document["classification"].items():
         yield (
             f"{target}: AUC {text_of(score['auc'])}  balanced accuracy {text_of(score['balanced_accuracy'])}  "
@@ -105,10 +180,19 @@ def describe_classes(document: Mapping[str, Any]) -> Iterator[str]:
                         f"p = {against['p']:.3f} (DeLong)"
                     )
     if document["gate"] is not None:
-        yield from _describe_gate(document["gate"])
+        yield from describe_gate(document["gate"])
 
 
-def _describe_gate(gate: Mapping[str, Any]) -> Iterator[str]:
+def describe_calibration(calibration: Mapping[str, Any]) -> str:
+    """Return the line that tells how probabilities were calibrated, and on how many of the very cases."""
+    point = calibration["operating_point"] or "0.5 or the most probable class"
+    cases = calibration["in_sample_cases"]
+    note = f"; fitted on {cases} of these cases, so it looks better than it is" if cases else ""
+    return f"calibrated by {calibration['file']}; decisions: {point}{note}"
+
+
+def describe_gate(gate: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that tell what clearing the masks of negative scans would change, by region."""
     what = "no class" if gate["negative"] is None else gate["negative"]
     yield f"gate: masks of {gate['closed']} of {gate['cases']} scans cleared ({gate['target']}: {what})"
     if not gate["calibrated"]:

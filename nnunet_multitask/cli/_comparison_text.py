@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nnunet_multitask.cli._classes import describe_calibration, describe_gate
 from nnunet_multitask.cli._scoring import text_of
 
 
@@ -31,6 +32,12 @@ def describe(comparison: Mapping[str, Any]) -> str:
         )
     lines.append("missed and false positive cases count with DSC 0 and the diagonal of the image")
     lines += [line for name in comparison["comparisons"] for line in _verdicts(comparison, name)]
+    for name, model in comparison["models"].items():
+        if model["calibration"] is not None:
+            lines.append(f"{name}: {describe_calibration(model['calibration'])}")
+        if model["gate"] is not None:
+            first, *rest = describe_gate(model["gate"])
+            lines += [f"{name}: {first}", *rest]
     mapping = comparison.get("class_mapping", {"not_covered": {"labels": []}})
     if mapping["not_covered"]["labels"]:
         names = ", ".join(mapping["not_covered"]["labels"])

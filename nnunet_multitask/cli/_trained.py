@@ -19,11 +19,13 @@ class Trained:
         arguments: NAME=DIR of each.
         metadata: what is known of each, by name.
         case_ids: the cases of their folds; None: there are no trained models.
+        folds: the fold that validated each case.
     """
 
     arguments: tuple[str, ...] = ()
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     case_ids: frozenset[str] | None = None
+    folds: Mapping[str, int] = field(default_factory=dict)
 
 
 def join_trained(args: argparse.Namespace) -> Trained:
@@ -68,6 +70,7 @@ def join_trained(args: argparse.Namespace) -> Trained:
         tuple(f"{name}={folder}" for name, folder in folders.items()),
         {name: found.metadata for name, found in models.items()},
         frozenset(cases),
+        {case_id: fold for found in models.values() for fold, masks in found.masks.items() for case_id in masks},
     )
 
 

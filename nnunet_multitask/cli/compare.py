@@ -29,6 +29,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.cli._classes import add_class_arguments, class_options_of_models
 from nnunet_multitask.cli._comparison_text import describe
 from nnunet_multitask.cli._scoring import add_shared_arguments, check_output, read_dataset_info, read_labels
 from nnunet_multitask.cli._trained import Trained, check_model_name, join_trained
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of report and tables")
     add_shared_arguments(parser, reference_required=False)
+    add_class_arguments(parser, several_models=True)
     _add_test_arguments(parser)
 
 
@@ -154,6 +156,7 @@ def run(args: argparse.Namespace) -> int:
         intersection=args.intersection,
         model_metadata=trained.metadata,
         case_ids=trained.case_ids,
+        classes=class_options_of_models(args, models, trained.folds),
     )
     if args.published:
         additions["published"] = {name: beside_published(name, comparison) for name in args.published}
