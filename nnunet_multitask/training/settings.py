@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,16 +17,11 @@ from nnunet_multitask.documents import write_json
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
 from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss
 from nnunet_multitask.splits import check_fold, check_splits, make_splits, split_warnings
+from nnunet_multitask.training.checkpoints import ExtraStateMixin
 from nnunet_multitask.training.supervision import load_sidecar
 
-# mixins are written against nnU-Net's trainer without being one, so that they go on top of any of its subclasses
-if TYPE_CHECKING:
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Trainer
-else:
-    _Trainer = object
 
-
-class TrainingSettingsMixin(_Trainer):
+class TrainingSettingsMixin(ExtraStateMixin):
     """Takes the schedule from the plans' ``multitask.schedule`` block, on top of ``default_schedule``.
 
     Two trainers that share this mixin and its default differ in nothing but what their other mixins add.
@@ -134,13 +128,6 @@ class TrainingSettingsMixin(_Trainer):
         """Return the dataset's folder in ``nnUNet_raw`` (None where unset) and in ``nnUNet_preprocessed``."""
         raw = Path(nnUNet_raw.get()) / self.plans_manager.dataset_name if nnUNet_raw.is_set() else None
         return raw, Path(self.preprocessed_dataset_folder_base)
-
-    def save_checkpoint(self, filename: str) -> None:
-        """Write a checkpoint beside its place and rename it: a killed training never leaves half a file."""
-        unfinished = f"{filename}.unfinished"
-        super().save_checkpoint(unfinished)
-        if os.path.isfile(unfinished):
-            os.replace(unfinished, filename)
 
     def _seed(self) -> None:
         seed = self.schedule.seed + self.local_rank
