@@ -71,7 +71,10 @@ class ScheduleConfig:
         optimizer: ``sgd`` is nnU-Net's (Nesterov momentum 0.99).
         learning_rate: initial learning rate.
         weight_decay: weight decay of the optimizer.
-        decay: course of the learning rate over the epochs, ``poly`` (exponent 0.9, nnU-Net's) or ``cosine``.
+        decay: course of the learning rate over the epochs, ``poly`` (exponent 0.9, nnU-Net's), ``cosine`` or
+            ``cosine_restarts``, which begins anew after each period.
+        restart_epochs: epochs of the first period of ``cosine_restarts``.
+        restart_factor: length of each further period as a multiple of the one before.
         foreground_oversampling: share of a batch whose patches are centred on foreground.
         mirroring: mirror patches in training and at test time.
         save_every: epochs between two writings of ``checkpoint_latest.pth``.
@@ -84,7 +87,9 @@ class ScheduleConfig:
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = 1e-2
     weight_decay: float = 3e-5
-    decay: Literal["poly", "cosine"] = "poly"
+    decay: Literal["poly", "cosine", "cosine_restarts"] = "poly"
+    restart_epochs: int = 50
+    restart_factor: int = 1
     foreground_oversampling: float = 0.33
     mirroring: bool = True
     save_every: int = 50
@@ -92,7 +97,7 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in ("epochs", "iterations", "val_iterations", "save_every"):
+        for name in ("epochs", "iterations", "val_iterations", "restart_epochs", "restart_factor", "save_every"):
             _check_range(self, name, 1, None)
         for name in ("learning_rate", "weight_decay", "seed"):
             _check_range(self, name, 0, None)

@@ -53,9 +53,10 @@ def test_value_that_does_not_fit_is_refused(name, value, message):
         settings_from(MultiTaskConfig(), {name: value}, "here")
 
 
-def test_schedule_refuses_no_epochs():
-    with pytest.raises(InputError, match="epochs must be at least 1, got 0"):
-        settings_from(ScheduleConfig(), {"epochs": 0}, "here")
+@pytest.mark.parametrize("name", ["epochs", "restart_epochs", "restart_factor"])
+def test_schedule_refuses_none(name):
+    with pytest.raises(InputError, match=f"{name} must be at least 1, got 0"):
+        settings_from(ScheduleConfig(), {name: 0}, "here")
 
 
 def test_block_that_is_no_object_is_refused():

@@ -29,6 +29,8 @@ _SCHEDULE = (
     "learning_rate",
     "weight_decay",
     "decay",
+    "restart_epochs",
+    "restart_factor",
     "foreground_oversampling",
     "seed",
 )
@@ -53,7 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     schedule.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), help="optimizer")
     schedule.add_argument("--learning-rate", type=float, help="initial learning rate")
     schedule.add_argument("--weight-decay", type=float, help="weight decay")
-    schedule.add_argument("--decay", choices=("poly", "cosine"), help="course of the learning rate")
+    courses = ("poly", "cosine", "cosine_restarts")
+    schedule.add_argument("--decay", choices=courses, help="course of the learning rate")
+    schedule.add_argument("--restart-epochs", type=int, help="epochs of the first period of cosine_restarts")
+    schedule.add_argument("--restart-factor", type=int, help="each further period as a multiple of the one before")
     schedule.add_argument("--foreground-oversampling", type=float, help="share of patches centred on foreground")
     schedule.add_argument("--mirroring", choices=("on", "off"), help="mirroring in training and at test time")
     schedule.add_argument("--seed", type=int, help="seed of the initialisation")

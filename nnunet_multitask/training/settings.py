@@ -65,7 +65,7 @@ class TrainingSettingsMixin(ExtraStateMixin):
         optimizer = kind(
             self.parameter_groups(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, **momentum
         )
-        return optimizer, EpochDecay(optimizer, schedule.decay, schedule.epochs)
+        return optimizer, EpochDecay(optimizer, schedule)
 
     def _build_loss(self) -> Any:
         """Return nnU-Net's loss; with an ignore label it passes over samples that are ignored everywhere."""
@@ -146,18 +146,23 @@ class EpochDecay:
     """Learning rate as a function of the epoch, in nnU-Net's protocol ``step(epoch)``.
 
     Each parameter group keeps its own initial rate. ``poly`` is ``(1 - epoch / epochs) ** 0.9``; ``cosine`` is
-    ``(1 + cos(pi * epoch / epochs)) / 2`` (Loshchilov and Hutter 2017, eq. 5, without restarts).
+    ``(1 + cos(pi * epoch / epochs)) / 2`` (Loshchilov and Hutter 2017, eq. 5, without restarts); ``cosine_restarts``
+    is the same over each period, with epoch and epochs counted within it (their T_cur and T_i).
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, decay: str, epochs: int) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: ScheduleConfig) -> None:
         self.optimizer = optimizer
-        self.decay = decay
-        self.epochs = epochs
+        self.schedule = schedule
         self.initial_rates = [group["lr"] for group in optimizer.param_groups]
 
     def step(self, epoch: int) -> None:
         """Set the learning rates of ``epoch``, counted from 0."""
-        progress = min(epoch / self.epochs, 1.0)
-        factor = (1 - progress) ** 0.9 if self.decay == "poly" else (1 + math.cos(math.pi * progress)) / 2
+        length = self.schedule.epochs
+        if self.schedule.decay == "cosine_restarts":
+            length = self.schedule.restart_epochs
+            while epoch >= length:
+                epoch, length = epoch - length, length * self.schedule.restart_factor
+        progress = min(epoch / length, 1.0)
+        factor = (1 - progress) ** 0.9 if self.schedule.decay == "poly" else (1 + math.cos(math.pi * progress)) / 2
         for group, rate in zip(self.optimizer.param_groups, self.initial_rates, strict=True):
             group["lr"] = rate * factor

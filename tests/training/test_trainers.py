@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from nnunet_multitask.config import SHORT_SCHEDULE, ScheduleConfig
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import read_mask
 from nnunet_multitask.inference.model import aggregations_of_plans
 from nnunet_multitask.training import trainers
-from nnunet_multitask.training.settings import EpochDecay
 
 CPU = torch.device("cpu")
 
@@ -46,7 +44,7 @@ def test_baseline_differs_only_in_the_branch(micro_env):
     shared, _ = multitask.parameter_groups()
     assert len(shared["params"]) == len(baseline.parameter_groups()[0]["params"])
     assert multitask.lr_scheduler.initial_rates[0] == baseline.lr_scheduler.initial_rates[0]
-    assert vars(multitask.lr_scheduler)["decay"] == vars(baseline.lr_scheduler)["decay"]
+    assert multitask.lr_scheduler.schedule == baseline.lr_scheduler.schedule
     assert str(multitask.loss) == str(baseline.loss)
     assert multitask.do_split() == baseline.do_split()
     augmentations = [t.configure_rotation_dummyDA_mirroring_and_inital_patch_size() for t in (multitask, baseline)]
@@ -277,27 +275,6 @@ def test_a_patient_on_both_sides_is_refused(micro_env, sidecar, edit):
     trainer.initialize()
     with pytest.raises(InputError, match=r"\[leaking-group\] .*splits_final.json: .*training and validation: P7 -> "):
         trainer.do_split()
-
-
-@pytest.mark.parametrize("epoch", [0, 1, 7, 9])
-def test_poly_decay_is_nnunets(epoch):
-    ours, theirs = (torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01) for _ in range(2))
-    EpochDecay(ours, "poly", 10).step(epoch)
-    PolyLRScheduler(theirs, 0.01, 10).step(epoch)
-    assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
-
-
-def test_cosine_decay_keeps_the_ratio_of_groups():
-    parameters = [torch.zeros(1, requires_grad=True) for _ in range(2)]
-    optimizer = torch.optim.AdamW([{"params": parameters[:1], "lr": 0.1}, {"params": parameters[1:], "lr": 0.4}])
-    decay = EpochDecay(optimizer, "cosine", 4)
-    rates = []
-    for epoch in range(5):
-        decay.step(epoch)
-        rates.append([group["lr"] for group in optimizer.param_groups])
-    assert rates[0] == [0.1, 0.4]
-    assert rates[2] == pytest.approx([0.05, 0.2])
-    assert rates[4] == pytest.approx([0, 0])
 
 
 @pytest.mark.parametrize(("plans", "configuration"), [("micro", "3d_fullres"), ("micro2d", "2d")])
