@@ -27,6 +27,8 @@ class MultiTaskConfig:
             probability (detached), and the share of the patch which that foreground fills.
         dropout: dropout probability in front of the heads.
         classification_weight: weight of the classification loss beside nnU-Net's segmentation loss.
+        classification_loss: ``cross_entropy`` (binary and multilabel: binary cross-entropy) or ``focal``.
+        focal_gamma: how much the focal loss passes over what is decided already; 0 is cross-entropy.
         learning_rate_factor: learning rate of fusion and heads as a multiple of that of encoder and decoder.
         class_weights: ``balanced`` weighs classes by the inverse of their frequency in the training fold.
         label_smoothing: share of a label that is spread evenly over all classes, 0 to 1.
@@ -43,6 +45,8 @@ class MultiTaskConfig:
     pooling: Literal["average", "attention", "guided"] = "guided"
     dropout: float = 0.1
     classification_weight: float = 0.3
+    classification_loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: float = 2.0
     learning_rate_factor: float = 1.0
     class_weights: Literal["balanced", "none"] = "balanced"
     label_smoothing: float = 0.0
@@ -55,6 +59,7 @@ class MultiTaskConfig:
         _check_range(self, "fusion_channels", 1, None)
         _check_range(self, "dropout", 0, 0.95)
         _check_range(self, "classification_weight", 0, None)
+        _check_range(self, "focal_gamma", 0, None)
         _check_range(self, "learning_rate_factor", 0, None)
         _check_range(self, "label_smoothing", 0, 0.99)
         _check_range(self, "empty_patch_weight", 0, 1)

@@ -46,6 +46,8 @@ def test_unknown_setting_names_the_nearest():
         ("fusion_channels", 8.0, "must be of type int, got 8.0"),
         ("pooling", "max", "must be one of 'average', 'attention', 'guided', got 'max'"),
         ("empty_patch_weight", -0.1, "between 0 and 1, got -0.1"),
+        ("classification_loss", "dice", "must be one of 'cross_entropy', 'focal', got 'dice'"),
+        ("focal_gamma", -1.0, "at least 0, got -1.0"),
     ],
 )
 def test_value_that_does_not_fit_is_refused(name, value, message):

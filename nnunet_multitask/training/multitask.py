@@ -117,7 +117,8 @@ class MultiTaskMixin(TrainingSettingsMixin):
         )
         weights = self.case_labels.class_weights(train) if self.config.class_weights == "balanced" else None
         types = {name: target.type for name, target in self.targets.items()}
-        self.classification_loss = ClassificationLoss(types, weights, self.config.label_smoothing)
+        gamma = self.config.focal_gamma if self.config.classification_loss == "focal" else 0.0
+        self.classification_loss = ClassificationLoss(types, weights, self.config.label_smoothing, gamma)
         for part, case_ids in (("training", train), ("validation", val)):
             for name, counts in self.case_labels.class_counts(case_ids).items():
                 listed = ", ".join(f"{class_name} {count}" for class_name, count in counts.items())

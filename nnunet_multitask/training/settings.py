@@ -75,9 +75,9 @@ class TrainingSettingsMixin(ExtraStateMixin):
         label = None if self.label_manager.has_regions else self.label_manager.ignore_label
         if isinstance(loss, DeepSupervisionWrapper):
             # at each scale, since a coarse target may have lost the few annotated voxels of the fine one
-            loss.loss = AnnotatedSamplesLoss(loss.loss, label)
+            loss.loss = AnnotatedSamplesLoss(loss.loss, label, self.configuration_manager.batch_dice)
             return loss
-        return AnnotatedSamplesLoss(loss, label)
+        return AnnotatedSamplesLoss(loss, label, self.configuration_manager.batch_dice)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the groups of parameters that the optimiser gets; a group may name a learning rate of its own."""
