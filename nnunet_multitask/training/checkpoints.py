@@ -94,10 +94,11 @@ def read_entry(checkpoint: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     Args:
         checkpoint: a checkpoint or its file, which is mapped, so that its weights are not read again.
     """
-    if isinstance(checkpoint, (str, Path)):
-        # as nnU-Net has loaded the same file just before; TORCH_FORCE_WEIGHTS_ONLY_LOAD forbids pickles in both
-        checkpoint = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=False)
-    return dict(checkpoint.get(ENTRY, {}))
+    if isinstance(checkpoint, Mapping):
+        return dict(checkpoint.get(ENTRY, {}))
+    # as nnU-Net has loaded the same file just before; TORCH_FORCE_WEIGHTS_ONLY_LOAD forbids pickles in both
+    content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=False)
+    return dict(content.get(ENTRY, {}))
 
 
 def plain(value: Any, where: str = ENTRY) -> Any:
