@@ -2,10 +2,12 @@
 #   PYTHON    the interpreter that .venv is made from       make test PYTHON=python3.12
 #   DEMO_DIR  where the demo puts its data and its report   make demo DEMO_DIR=/path/to/folder
 #   ARGS      further arguments for pytest                  make test ARGS="-k surface"
+#   WORKERS   processes that share the tests, 0 for none    make test WORKERS=0 ARGS="-x --pdb"
 
 PYTHON ?= python3
 DEMO_DIR ?= demo
 ARGS ?=
+WORKERS ?= auto
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -32,7 +34,7 @@ lint: $(STAMP)  ## check style and types
 	$(BIN)/mypy -p nnunet_multitask
 
 test: lint  ## check style and types, then run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile $(ARGS)
 
 clean:  ## remove caches, builds and the folder demo; keep .venv
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage demo
