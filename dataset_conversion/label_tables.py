@@ -14,6 +14,7 @@ from nnunet_multitask.dataset_conversion.layouts import Layout, ending_of, find_
 from nnunet_multitask.dataset_conversion.matching import TableEntry, match_cases
 from nnunet_multitask.dataset_conversion.slice_tables import read_slice_classes, split_off_slices
 from nnunet_multitask.dataset_conversion.table_classes import DeclaredClasses, read_classes
+from nnunet_multitask.dataset_conversion.table_weights import WEIGHT_COLUMN, read_weights
 from nnunet_multitask.dataset_conversion.tables import LIST_SEPARATORS, NO_CLASS, Row, read_table
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import SIDECAR_NAME, Case, Label, LabelSidecar, Target, read_sidecar
@@ -81,7 +82,9 @@ def import_table(dataset: Path, table: Path, options: ImportOptions) -> Imported
     slice_of: dict[int, int] = {}
     if options.slice_column is not None:
         names, rows, slice_of = split_off_slices(table, names, rows, options.slice_column, options.first_slice)
-    columns = _find_columns(table, names, rows, options, known.targets)
+    weighted = WEIGHT_COLUMN in names
+    names = [name for name in names if name != WEIGHT_COLUMN]
+    columns = _find_columns(table, names, rows, options, known.targets, weighted)
     rows_of: dict[str, list[Row]] = {}
     for row in rows:
         rows_of.setdefault(row.values[columns.case], []).append(row)
@@ -92,6 +95,7 @@ def import_table(dataset: Path, table: Path, options: ImportOptions) -> Imported
     if errors:
         raise InputErrors(errors)
     row_of = {case_id: heads[index] for case_id, index in found.items()}
+    weights = read_weights(table, row_of) if weighted else {}
     declared = _declared(options.declared, columns, known.targets)
     if options.slice_column is None:
         classes = read_classes(table, columns, row_of, declared)
@@ -112,6 +116,7 @@ def import_table(dataset: Path, table: Path, options: ImportOptions) -> Imported
         case_id: _merge_case(known.cases.get(case_id, Case()), classes.cases.get(case_id), targets, replaced, changed)
         for case_id in (*known.cases, *(c for c in classes.cases if c not in known.cases), *unnamed)
     }
+    cases |= {case_id: replace(cases[case_id], weight=weight) for case_id, weight in weights.items()}
     dropped = [
         f"the target {name} has other classes now: its labels of slices are dropped"
         for name in changed
@@ -128,9 +133,9 @@ def import_table(dataset: Path, table: Path, options: ImportOptions) -> Imported
 def export_table(sidecar: LabelSidecar, path: Path) -> list[str]:
     """Write a sidecar as CSV: a row for each case, which ``import_table`` reads again.
 
-    The columns are ``case_id``, ``split`` and ``group`` where any case has one, the targets, and the attributes as
-    ``attributes.NAME``. An unknown label is an empty cell; several classes are joined by a semicolon, none are
-    ``none``. Labels of slices are left out.
+    The columns are ``case_id``, ``split``, ``group`` and ``sampling_weight`` where any case has one, the targets, and
+    the attributes as ``attributes.NAME``. An unknown label is an empty cell; several classes are joined by a semicolon,
+    none are ``none``. Labels of slices are left out.
 
     Args:
         sidecar: what to write.
@@ -144,12 +149,14 @@ def export_table(sidecar: LabelSidecar, path: Path) -> list[str]:
     header = [CASE_COLUMN]
     header += [SPLIT_COLUMN] if any(case.split for case in cases.values()) else []
     header += [GROUP_COLUMN] if any(case.group for case in cases.values()) else []
+    header += [WEIGHT_COLUMN] if any(case.weight != 1 for case in cases.values()) else []
     header += [*sidecar.targets, *(f"{ATTRIBUTE_PREFIX}{name}" for name in attributes)]
     rows = [
         [
             case_id,
             *([case.split] if SPLIT_COLUMN in header else []),
             *([case.group] if GROUP_COLUMN in header else []),
+            *([case.weight] if WEIGHT_COLUMN in header else []),
             *(_label_cell(case.labels.get(name)) for name in sidecar.targets),
             *(_attribute_cell(case.attributes.get(name)) for name in attributes),
         ]
@@ -179,7 +186,12 @@ def export_slices(sidecar: LabelSidecar, path: Path) -> None:
 
 
 def _find_columns(
-    table: Path, names: list[str], rows: list[Row], importing: ImportOptions, known: Mapping[str, Target]
+    table: Path,
+    names: list[str],
+    rows: list[Row],
+    importing: ImportOptions,
+    known: Mapping[str, Target],
+    weighted: bool,
 ) -> Columns:
     """Return the columns; those called like a known target are read as that target."""
     options = importing.columns
@@ -198,7 +210,8 @@ def _find_columns(
         split=options.split or (SPLIT_COLUMN if SPLIT_COLUMN in names else None),
     )
     columns = find_columns(table, names, rows, options, need_classes=False, known=declared.union(wanted))
-    if not (columns.classes or columns.multilabel or columns.group or columns.split or columns.attributes):
+    found = (columns.classes, columns.multilabel, columns.group, columns.split, columns.attributes, weighted)
+    if not any(found):
         fault = f"expected a column of classes, groups, splits or attributes, found {', '.join(names)}"
         raise InputError("missing-column", table, "; ".join([fault, *columns.warnings]), "name it by --class-columns")
     return columns
@@ -230,7 +243,9 @@ def _merge_targets(known: Mapping[str, Target], new: Mapping[str, Target]) -> tu
     targets, changed = dict(known), []
     for name, target in new.items():
         old = known.get(name)
-        if old is not None and (old.type, old.classes) == (target.type, target.classes):
+        one_of = ("binary", "multiclass")  # a table does not tell them apart where the classes are 0 and 1
+        same_type = old is not None and (old.type == target.type or {old.type, target.type} == set(one_of))
+        if old is not None and same_type and old.classes == target.classes:
             continue  # with its description and its rule
         targets[name] = target
         changed += [name] if old is not None else []
@@ -270,6 +285,7 @@ def _merge_case(
         new.split or old.split,
         attributes,
         {**slices, **new.slices},
+        old.weight,
     )
 
 

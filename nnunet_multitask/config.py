@@ -81,6 +81,8 @@ class ScheduleConfig:
         restart_epochs: epochs of the first period of ``cosine_restarts``.
         restart_factor: length of each further period as a multiple of the one before.
         foreground_oversampling: share of a batch whose patches are centred on foreground.
+        case_sampling: how often a training case is drawn. ``natural``: all alike, nnU-Net's; ``balanced``: by the
+            inverse frequency of its classes in the training fold; ``weights``: by the ``weight`` of the sidecar.
         mirroring: mirror patches in training and at test time.
         save_every: epochs between two writings of ``checkpoint_latest.pth``.
         seed: seed of initialisation, and of the order of data where ``nnUNet_n_proc_DA=0``.
@@ -96,6 +98,7 @@ class ScheduleConfig:
     restart_epochs: int = 50
     restart_factor: int = 1
     foreground_oversampling: float = 0.33
+    case_sampling: Literal["natural", "balanced", "weights"] = "natural"
     mirroring: bool = True
     save_every: int = 50
     seed: int = 12345

@@ -53,6 +53,8 @@ class Case:
         split: name of the part of the source data set, for example ``train`` or ``test``.
         attributes: anything else, for example ``{"age_years": 33}``.
         slices: target name to one label for each axial slice in array order (None where unknown).
+        weight: how often the case is drawn in a training with ``case_sampling`` ``weights``, as a multiple of the
+            others; above 0 and at most a million.
     """
 
     labels: Mapping[str, Label] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Case:
     split: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     slices: Mapping[str, tuple[Label | None, ...]] = field(default_factory=dict)
+    weight: float = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the case as it stands in the sidecar; what is unknown is left out."""
@@ -75,6 +78,8 @@ class Case:
                 name: [None if label is None else _label_to_json(label) for label in labels]
                 for name, labels in self.slices.items()
             }
+        if self.weight != 1:
+            document["weight"] = self.weight
         return document
 
 
@@ -222,6 +227,7 @@ def _case(entry: Mapping[str, Any]) -> Case:
             name: tuple(None if label is None else _label_from_json(label) for label in labels)
             for name, labels in entry.get("slices", {}).items()
         },
+        weight=1 if entry.get("weight") is None else entry["weight"],
     )
 
 

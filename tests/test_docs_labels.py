@@ -26,7 +26,8 @@ OTHERS = """
     nnunet_multitask/workflows/annotated_cases nnunet_multitask/cli/labels nnunet_multitask/cli/split
     nnunet_multitask/cli/plan dataset_conversion/label_tables dataset_conversion/slice_tables
     dataset_conversion/excel dataset_conversion/tables
-    dataset_conversion/columns dataset_conversion/table_classes dataset_conversion/matching dataset_conversion/layouts
+    dataset_conversion/columns dataset_conversion/table_classes dataset_conversion/table_weights
+    dataset_conversion/matching dataset_conversion/layouts
 """.split()
 
 

@@ -32,6 +32,11 @@ from nnunet_multitask.training.curves import (
 )
 from nnunet_multitask.training.patch_labels import PatchLabels, targets_of_patches
 from nnunet_multitask.training.patches import telling_slices
+from nnunet_multitask.training.preconditions import (
+    check_datasets_were_asked_for,
+    check_network_builder,
+    check_nothing_is_lost,
+)
 from nnunet_multitask.training.settings import TrainingSettingsMixin
 from nnunet_multitask.training.supervision import CaseLabels, load_sidecar
 
@@ -47,6 +52,18 @@ class MultiTaskMixin(TrainingSettingsMixin):
     case_labels: CaseLabels
     patch_labels: PatchLabels
     classification_loss: ClassificationLoss
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008  nnU-Net reads this signature
+    ) -> None:
+        check_nothing_is_lost(type(self), MultiTaskMixin, ("train_step",))
+        check_network_builder(type(self), MultiTaskMixin)
+        super().__init__(plans, configuration, fold, dataset_json, device)
 
     def initialize(self) -> None:
         """Read the sidecar and put its targets into the plans, from which network and inference take them."""
@@ -95,14 +112,18 @@ class MultiTaskMixin(TrainingSettingsMixin):
     def get_dataloaders(self) -> Any:
         """Return nnU-Net's loaders; where cases have labels per slice, they tell which slices a patch shows."""
         if not any(case.slices for case in self.sidecar.cases.values()):
-            return super().get_dataloaders()
-        with telling_slices(super().get_dataloaders, self.plans_manager.transpose_forward):
-            return super().get_dataloaders()
+            loaders = super().get_dataloaders()
+        else:
+            with telling_slices(super().get_dataloaders, self.plans_manager.transpose_forward):
+                loaders = super().get_dataloaders()
+        check_datasets_were_asked_for(type(self), hasattr(self, "case_labels"))
+        return loaders
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """Return nnU-Net's datasets; the labels of their cases are read and weighed here, where the fold is known."""
         dataset_tr, dataset_val = super().get_tr_and_val_datasets()
-        train, val = list(dataset_tr.identifiers), list(dataset_val.identifiers)
+        drawn, val = list(dataset_tr.identifiers), list(dataset_val.identifiers)
+        train = list(dict.fromkeys(drawn))
         where = Path(self.preprocessed_dataset_folder_base) / SIDECAR_NAME
         self.case_labels = CaseLabels(self.targets, self.sidecar, [*train, *val], where)
         self.case_labels.check_trainable(train, where)
@@ -115,7 +136,8 @@ class MultiTaskMixin(TrainingSettingsMixin):
             empty_patch_weight=self.config.empty_patch_weight,
             where=str(where),
         )
-        weights = self.case_labels.class_weights(train) if self.config.class_weights == "balanced" else None
+        # over the cases as often as they are drawn, so that balanced sampling is not balanced once more
+        weights = self.case_labels.class_weights(drawn) if self.config.class_weights == "balanced" else None
         types = {name: target.type for name, target in self.targets.items()}
         gamma = self.config.focal_gamma if self.config.classification_loss == "focal" else 0.0
         self.classification_loss = ClassificationLoss(types, weights, self.config.label_smoothing, gamma)
@@ -134,7 +156,7 @@ class MultiTaskMixin(TrainingSettingsMixin):
         with torch.autocast(self.device.type, enabled=True) if on_cuda else dummy_context():
             segmentation, logits = self.network(data, classify=True)
             segmentation_loss = self.loss(segmentation, target)
-            classification_loss = self._classification_loss(logits, batch, target)
+            classification_loss = self._classification_loss(logits, *self.patch_labels.batch(batch, _finest(target)))
             loss = segmentation_loss + self.config.classification_weight * classification_loss
         if self.grad_scaler is None:
             loss.backward()
@@ -159,7 +181,8 @@ class MultiTaskMixin(TrainingSettingsMixin):
 
     def validation_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Score a validation batch: nnU-Net's step, with the class logits taken from the same forward pass."""
-        target = _to_device(batch["target"], self.device)
+        finest = _finest(_to_device(batch["target"], self.device))
+        labels, weights = self.patch_labels.batch(batch, finest)  # first: nnU-Net's step wipes out the ignore label
         network = self.network
         self.network = collecting = CollectingNetwork(network)
         try:
@@ -167,8 +190,7 @@ class MultiTaskMixin(TrainingSettingsMixin):
         finally:
             self.network = network
         (logits,) = collecting.logits
-        output[VAL_LOSS] = self._classification_loss(logits, batch, target).cpu().numpy()
-        labels, _ = self.patch_labels.batch(batch, _finest(target))
+        output[VAL_LOSS] = self._classification_loss(logits, labels, weights).cpu().numpy()
         for name, probabilities in probabilities_of(logits, self.targets).items():
             output[f"{name}/probabilities"] = list(probabilities.cpu().numpy())
             output[f"{name}/labels"] = list(labels[name].numpy())
@@ -207,9 +229,8 @@ class MultiTaskMixin(TrainingSettingsMixin):
             values += [float("nan")] * (self.current_epoch - len(values))
 
     def _classification_loss(
-        self, logits: Mapping[str, torch.Tensor], batch: Mapping[str, Any], target: Any
+        self, logits: Mapping[str, torch.Tensor], labels: Mapping[str, Any], weights: Mapping[str, Any]
     ) -> torch.Tensor:
-        labels, weights = self.patch_labels.batch(batch, _finest(target))
         return self.classification_loss(
             logits,
             {name: values.to(self.device) for name, values in labels.items()},

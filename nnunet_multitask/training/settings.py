@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +20,24 @@ from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
 from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss
 from nnunet_multitask.splits import check_fold, check_splits, make_splits, split_warnings
 from nnunet_multitask.training.checkpoints import ExtraStateMixin
+from nnunet_multitask.training.preconditions import check_nothing_is_lost, check_order_of_bases, check_previous_stage
+from nnunet_multitask.training.sampling import case_weights, repeated
 from nnunet_multitask.training.supervision import load_sidecar
+
+# setting of the schedule -> attribute of nnU-Net's trainer
+_ATTRIBUTES = {
+    "epochs": "num_epochs",
+    "iterations": "num_iterations_per_epoch",
+    "val_iterations": "num_val_iterations_per_epoch",
+    "learning_rate": "initial_lr",
+    "weight_decay": "weight_decay",
+    "foreground_oversampling": "oversample_foreground_percent",
+    "save_every": "save_every",
+}
+FOLD_ALL = (
+    "fold all: the validation cases are the training cases. Scores, curves, the best checkpoint, early stopping, "
+    "calibration and thresholds from it cannot be judged: they would be those of cases that were learned by heart"
+)
 
 
 class TrainingSettingsMixin(ExtraStateMixin):
@@ -37,16 +56,17 @@ class TrainingSettingsMixin(ExtraStateMixin):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008  nnU-Net reads this signature
     ) -> None:
+        check_nothing_is_lost(type(self), TrainingSettingsMixin, ("configure_optimizers",))
         super().__init__(plans, configuration, fold, dataset_json, device)
-        schedule = schedule_from_plans(self.plans_manager.plans, self.default_schedule)
+        schedule = schedule_from_plans(self.plans_manager.plans, self._schedule_of_bases())
         self.schedule = schedule
-        self.num_epochs = schedule.epochs
-        self.num_iterations_per_epoch = schedule.iterations
-        self.num_val_iterations_per_epoch = schedule.val_iterations
-        self.initial_lr = schedule.learning_rate
-        self.weight_decay = schedule.weight_decay
-        self.oversample_foreground_percent = schedule.foreground_oversampling
-        self.save_every = schedule.save_every
+        for field, name in _ATTRIBUTES.items():
+            setattr(self, name, getattr(schedule, field))
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a class whose bases stand in an order in which the mixin does nothing."""
+        super().__init_subclass__(**kwargs)
+        check_order_of_bases(cls, TrainingSettingsMixin)
 
     def initialize(self) -> None:
         """Build network, optimiser and loss from a seed; encoder and decoder are made first, so they start equal."""
@@ -93,6 +113,30 @@ class TrainingSettingsMixin(ExtraStateMixin):
             self.inference_allowed_mirroring_axes = None
         return rotation, dummy_2d, initial_patch_size, mirror_axes
 
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """Return nnU-Net's datasets; from the list of the training cases the loader draws, so it is repeated here.
+
+        Raises:
+            InputError: a cascade whose previous stage has left no predictions, or no sidecar to sample by.
+            InputErrors: cases without entry in the sidecar.
+        """
+        dataset_tr, dataset_val = super().get_tr_and_val_datasets()
+        if self.is_cascaded:
+            case_ids = [*dataset_tr.identifiers, *dataset_val.identifiers]
+            folder = Path(self.folder_with_segs_from_previous_stage)
+            check_previous_stage(folder, case_ids, self.configuration_manager.previous_stage_name)
+        how = self.schedule.case_sampling
+        if how != "natural":
+            where = Path(self.preprocessed_dataset_folder_base) / SIDECAR_NAME
+            train = list(dataset_tr.identifiers)
+            weights = case_weights(how, load_sidecar(*self.dataset_folders()), train, where)
+            dataset_tr.identifiers = repeated(train, weights)
+            counts = Counter(dataset_tr.identifiers).values()
+            self.print_to_log_file(
+                f"{how} sampling: {len(train)} cases, drawn {max(counts) / min(counts):g} : 1 at the most"
+            )
+        return dataset_tr, dataset_val
+
     def do_split(self) -> tuple[list[str], list[str]]:
         """Return the cases of the fold; where no split file exists, make folds by class and patient first.
 
@@ -102,6 +146,8 @@ class TrainingSettingsMixin(ExtraStateMixin):
         """
         splits_file = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"
         sidecar = self.find_sidecar()
+        if self.fold == "all":
+            self.print_to_log_file(f"WARN {FOLD_ALL}")
         if self.fold == "all" or sidecar is None:
             return super().do_split()
         if not splits_file.is_file():
@@ -128,6 +174,22 @@ class TrainingSettingsMixin(ExtraStateMixin):
         """Return the dataset's folder in ``nnUNet_raw`` (None where unset) and in ``nnUNet_preprocessed``."""
         raw = Path(nnUNet_raw.get()) / self.plans_manager.dataset_name if nnUNet_raw.is_set() else None
         return raw, Path(self.preprocessed_dataset_folder_base)
+
+    def _schedule_of_bases(self) -> ScheduleConfig:
+        """Return the default schedule, with what nnU-Net's trainer below has set where it is nnU-Net's own.
+
+        So nnUNetTrainer_100epochs below the mixin trains for 100 epochs.
+        """
+        nnunets, default = ScheduleConfig(), self.default_schedule
+        below = {field: getattr(self, name) for field, name in _ATTRIBUTES.items()}
+        return replace(
+            default,
+            **{
+                field: type(getattr(nnunets, field))(value)
+                for field, value in below.items()
+                if getattr(default, field) == getattr(nnunets, field)
+            },
+        )
 
     def _seed(self) -> None:
         seed = self.schedule.seed + self.local_rank

@@ -12,6 +12,7 @@ from nnunet_multitask.documents import write_json
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, Target, read_sidecar
 from nnunet_multitask.losses.classification import UNKNOWN
+from nnunet_multitask.training.sampling import check_entries
 
 
 def load_sidecar(raw_dataset: Path | None, preprocessed_dataset: Path) -> LabelSidecar:
@@ -59,17 +60,7 @@ class CaseLabels:
     def __init__(
         self, targets: Mapping[str, Target], sidecar: LabelSidecar, case_ids: Sequence[str], where: str | Path
     ) -> None:
-        missing = sorted(set(case_ids) - set(sidecar.cases))
-        if missing:
-            raise InputErrors(
-                InputError(
-                    "case-without-entry",
-                    f"{where}: cases/{case_id}",
-                    "expected an entry for every case with an image, got none",
-                    'add its labels, or {"labels": {}} where they are not known',
-                )
-                for case_id in missing
-            )
+        check_entries(sidecar, case_ids, where)
         self.targets = dict(targets)
         self._labels = {
             case_id: {

@@ -176,6 +176,23 @@ def test_groups_alone_and_groups_that_differ(dataset: Path) -> None:
     assert got.sidecar.cases["a"].labels == {"subtype": "IPH"}
 
 
+def test_sampling_weights_come_and_go_by_their_column(dataset: Path) -> None:
+    got = imported(dataset, "case,subtype,sampling_weight\na,IPH,2.5\nb,IVH,3\nc,IPH,\nd,IVH,1")
+    assert {case_id: case.weight for case_id, case in got.sidecar.cases.items()} == {"a": 2.5, "b": 3, "c": 1, "d": 1}
+    assert list(got.sidecar.targets) == ["subtype"]
+    write_sidecar(got.sidecar, dataset / "class_labels.json")
+    export_table(got.sidecar, dataset.parent / "out.csv")
+    again = import_table(dataset, dataset.parent / "out.csv", ImportOptions(overwrite=True))
+    assert again.sidecar == got.sidecar
+    kept = imported(dataset, "case,other\na,X\nb,Y\nc,X\nd,Y")
+    assert kept.sidecar.cases["a"].weight == 2.5
+    only = imported(dataset, "case,sampling_weight\na,7\nb,1\nc,1\nd,1")
+    assert only.sidecar.cases["a"].weight == 7
+    faults = refused(dataset, "case,sampling_weight\na,0\nb,much\nc,2\nd,2")
+    assert [fault.partition(":")[0] for fault in faults] == [f"[bad-weight] {dataset.parent / 'table.csv'}"] * 2
+    assert "expected a number above 0 and up to a million as sampling_weight, got 'much'" in faults[1]
+
+
 def test_nothing_to_import(dataset: Path) -> None:
     (line,) = refused(dataset, "case,x\na,1\nb,1\nc,1\nd,1\n")
     assert "[missing-column]" in line

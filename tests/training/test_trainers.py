@@ -2,6 +2,8 @@
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,14 +57,37 @@ def test_baseline_differs_only_in_the_branch(micro_env):
     assert {name.split(".")[0] for name in set(weights) - set(shared)} == {"fusion", "heads"}
 
 
-def test_both_trainers_see_the_same_batches(micro_env):
+@pytest.mark.parametrize("case_sampling", ["natural", "balanced", "weights"])
+def test_both_trainers_see_the_same_batches(micro_env, case_sampling):
     batches = []
     for name in ("nnUNetTrainerMultiTaskShort", "nnUNetTrainerBaselineShort"):
         trainer = make_trainer(name)
+        trainer.schedule = replace(trainer.schedule, case_sampling=case_sampling)
         trainer.on_train_start()
         batches.append(next(trainer.dataloader_train))
     assert list(batches[0]["keys"]) == list(batches[1]["keys"])
     assert torch.equal(batches[0]["data"], batches[1]["data"])
+
+
+def test_training_cases_are_drawn_by_class_and_validation_cases_alike(micro_env, sidecar, edit):
+    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
+    trainer.schedule = replace(trainer.schedule, case_sampling="balanced")
+    train, val = trainer.do_split()
+
+    def one_ivh(document):
+        for index, case_id in enumerate([*train, *val]):
+            document["cases"][case_id]["labels"]["subtype"] = "IVH" if index in (0, len(train)) else "IPH"
+
+    edit(sidecar, one_ivh)
+    trainer.initialize()
+    dataset_tr, dataset_val = trainer.get_tr_and_val_datasets()
+    assert sorted(dataset_tr.identifiers) == sorted([*train, *[train[0]] * (len(train) - 2)])
+    assert sorted(dataset_val.identifiers) == sorted(val)
+    # the loss weighs the classes as they are drawn, so that they are not balanced twice; the log counts cases
+    assert trainer.classification_loss.class_weights["subtype"].tolist() == [1, 1]
+    log = Path(trainer.log_file).read_text()
+    assert f"balanced sampling: {len(train)} cases, drawn {len(train) - 1} : 1 at the most" in log
+    assert f"{len(train)} training cases, subtype: IPH {len(train) - 1}, IVH 1" in log
 
 
 def test_classes_share_their_overrides():

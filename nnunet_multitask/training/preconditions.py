@@ -1,0 +1,120 @@
+"""What cannot work is said before training starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_multitask.errors import InputError
+
+
+def check_order_of_bases(trainer: type, mixin: type) -> None:
+    """Refuse a trainer class in which nnU-Net's methods hide those of the mixin.
+
+    Raises:
+        InputError: the mixin does not stand in front of nnU-Net's trainer.
+    """
+    order = trainer.__mro__
+    if nnUNetTrainer in order and order.index(nnUNetTrainer) < order.index(mixin):
+        bases = ", ".join(base.__name__ for base in order[1:-1])
+        raise InputError(
+            "order-of-bases",
+            _place(trainer),
+            f"expected {mixin.__name__} in front of nnU-Net's trainer, got {bases}",
+            f"write class {trainer.__name__}({mixin.__name__}, ...)",
+        )
+
+
+def check_nothing_is_lost(trainer: type, mixin: type, methods: Collection[str]) -> None:
+    """Refuse a trainer that changes what the mixin replaces: its change would be lost without a word.
+
+    Args:
+        trainer: the class that is to be trained with.
+        mixin: the mixin that replaces methods of nnU-Net's trainer without calling them.
+        methods: their names; where the trainer in front of the mixin defines them itself, that is its own affair.
+
+    Raises:
+        InputError: a class between the mixin and nnU-Net's trainer defines one of them.
+    """
+    order = trainer.__mro__
+    between = [base for base in order[order.index(mixin) + 1 : order.index(nnUNetTrainer)] if _is_foreign(base)]
+    for base in between:
+        lost = sorted(set(methods) & set(vars(base)))
+        if lost:
+            raise InputError(
+                "lost-method",
+                _place(trainer),
+                f"expected a trainer that leaves {', '.join(sorted(methods))} alone, got {base.__name__}, whose "
+                f"{lost[0]} {mixin.__name__} replaces",
+                "build on another trainer; optimizer and learning rate are settings (`nnunet-multitask configure`)",
+            )
+
+
+def check_network_builder(trainer: type, mixin: type) -> None:
+    """Refuse a trainer below the mixin whose network is built from other arguments than the plans.
+
+    Raises:
+        InputError: its ``build_network_architecture`` has nnU-Net's old signature.
+    """
+    order: Sequence[Any] = trainer.__mro__
+    for base in order[order.index(mixin) + 1 :]:
+        if "build_network_architecture" in vars(base) and _is_foreign(base):
+            names = inspect.signature(base.build_network_architecture).parameters
+            if "plans_manager" not in names:
+                raise InputError(
+                    "old-signature",
+                    _place(trainer),
+                    f"expected {base.__name__}.build_network_architecture(plans_manager, configuration_manager, ...), "
+                    f"got ({', '.join(names)})",
+                    "bring it to the present signature of nnU-Net",
+                )
+
+
+def check_datasets_were_asked_for(trainer: type, were_asked_for: bool) -> None:
+    """Refuse a trainer whose loaders are not made from the datasets of the fold, which have the labels.
+
+    Raises:
+        InputError: they were not asked for.
+    """
+    if not were_asked_for:
+        raise InputError(
+            "unsupported-loader",
+            _place(trainer),
+            "expected a get_dataloaders that calls get_tr_and_val_datasets, got one that does not",
+            "build on a trainer that keeps nnU-Net's loaders",
+        )
+
+
+def check_previous_stage(folder: Path, case_ids: Sequence[str], previous: str) -> None:
+    """Refuse a cascade whose cases the previous stage has not predicted.
+
+    Args:
+        folder: where the previous stage's validation leaves its predictions.
+        case_ids: the cases of training and validation.
+        previous: name of the previous stage.
+
+    Raises:
+        InputError: cases without prediction.
+    """
+    found = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
+    missing = sorted(set(case_ids) - found)
+    if missing:
+        named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise InputError(
+            "missing-previous-stage",
+            folder,
+            f"expected a prediction of {previous} for every case, got none for {named}",
+            f"train every fold of {previous} to its end with the same trainer and plans: its validation writes them",
+        )
+
+
+def _is_foreign(base: type) -> bool:
+    return not base.__module__.startswith("nnunet_multitask.") and base is not object
+
+
+def _place(trainer: type) -> str:
+    return f"trainer {trainer.__module__}.{trainer.__name__}"
