@@ -72,7 +72,9 @@ class ScheduleConfig:
     The defaults are nnU-Net's own. ``SHORT_SCHEDULE`` is what the trainers ending in ``Short`` start from.
 
     Attributes:
-        epochs, iterations, val_iterations: epochs, and training and validation batches in each.
+        epochs: number of epochs.
+        iterations: training batches in an epoch.
+        val_iterations: validation batches in an epoch.
         optimizer: ``sgd`` is nnU-Net's (Nesterov momentum 0.99).
         learning_rate: initial learning rate.
         weight_decay: weight decay of the optimizer.
@@ -155,8 +157,8 @@ def parse_value(default: MultiTaskConfig | ScheduleConfig, name: str, text: str)
     """Turn the text of ``--set name=text`` into the type of that setting; unknown names stay text."""
     kind = get_type_hints(type(default)).get(name, str)
     if kind is bool:
-        lowered = text.lower()
-        return {"true": True, "1": True, "false": False, "0": False}.get(lowered, text)
+        words = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+        return words.get(text.lower(), text)
     if kind in (int, float):
         try:
             return kind(text)

@@ -6,34 +6,20 @@ Sizes are changed in one configuration; the schedule counts for all.
   nnunet-multitask configure 200 --from nnUNetPlans --name small --features 8,16,32,64 --patch-size 16,96,96 \\
       --batch-size 4 --epochs 10 --iterations 50 --optimizer adamw
   nnunet-multitask configure 200 --name heavier --set classification_weight=1 --set pooling=attention
+  nnunet-multitask configure 200 --name evenly --case-sampling balanced
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import asdict
 
 from nnunet_multitask.cli._nnunet import preprocessed_plans
-from nnunet_multitask.config import MultiTaskConfig
+from nnunet_multitask.cli._settings import add_options, changes, given, listed
+from nnunet_multitask.config import MultiTaskConfig, ScheduleConfig
 from nnunet_multitask.errors import InputError
 
 HELP = "write plans with another size, schedule or branch"
-
-# options that are settings of ScheduleConfig by the same name
-_SCHEDULE = (
-    "epochs",
-    "iterations",
-    "val_iterations",
-    "optimizer",
-    "learning_rate",
-    "weight_decay",
-    "decay",
-    "restart_epochs",
-    "restart_factor",
-    "foreground_oversampling",
-    "seed",
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,23 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--features", type=_numbers, metavar="8,16,32,64", help="channels of each encoder stage")
     size.add_argument("--patch-size", type=_numbers, metavar="16,96,96", help="voxels along each axis of the plans")
     size.add_argument("--batch-size", type=int, help="patches in a batch")
-    schedule = parser.add_argument_group("schedule, on top of the trainer's own")
-    schedule.add_argument("--epochs", type=int, help="number of epochs")
-    schedule.add_argument("--iterations", type=int, help="training batches in an epoch")
-    schedule.add_argument("--val-iterations", type=int, help="validation batches in an epoch")
-    schedule.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), help="optimizer")
-    schedule.add_argument("--learning-rate", type=float, help="initial learning rate")
-    schedule.add_argument("--weight-decay", type=float, help="weight decay")
-    courses = ("poly", "cosine", "cosine_restarts")
-    schedule.add_argument("--decay", choices=courses, help="course of the learning rate")
-    schedule.add_argument("--restart-epochs", type=int, help="epochs of the first period of cosine_restarts")
-    schedule.add_argument("--restart-factor", type=int, help="each further period as a multiple of the one before")
-    schedule.add_argument("--foreground-oversampling", type=float, help="share of patches centred on foreground")
-    schedule.add_argument("--mirroring", choices=("on", "off"), help="mirroring in training and at test time")
-    schedule.add_argument("--seed", type=int, help="seed of the initialisation")
-    branch = parser.add_argument_group("classification branch")
-    defaults = ", ".join(f"{name}={value}" for name, value in asdict(MultiTaskConfig()).items())
-    known = f"a setting of the branch; repeatable. Settings and defaults: {defaults}"
+    text = "of the multi-task trainer and its baseline; what is not given is as the trainer has it"
+    add_options(parser.add_argument_group("schedule", text), ScheduleConfig)
+    branch = parser.add_argument_group("classification branch, by --set", listed(MultiTaskConfig))
+    known = "a setting of the branch or of the schedule; repeatable"
     branch.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=known)
     parser.add_argument("--overwrite", action="store_true", help="replace plans of that name")
     parser.add_argument("--json", action="store_true", help="print path and settings as JSON")
@@ -74,7 +47,6 @@ def run(args: argparse.Namespace) -> int:
     """Write the plans and print what differs from the defaults."""
     import json
 
-    from nnunet_multitask.config import parse_value
     from nnunet_multitask.documents import write_json
     from nnunet_multitask.workflows.configure import derive_plans
 
@@ -84,15 +56,7 @@ def run(args: argparse.Namespace) -> int:
     path = folder / f"{args.name}.json"
     if path.exists() and not args.overwrite:
         raise InputError("exists", path, "expected a new name, got one that is taken", "choose another or --overwrite")
-    config = {}
-    for assignment in args.set:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise InputError("bad-setting", f"--set {assignment}", "expected NAME=VALUE, got no =", "write NAME=VALUE")
-        config[name] = parse_value(MultiTaskConfig(), name, value)
-    schedule = {name: getattr(args, name) for name in _SCHEDULE if getattr(args, name) is not None}
-    if args.mirroring is not None:
-        schedule["mirroring"] = args.mirroring == "on"
+    config, schedule = given(args)
     new = derive_plans(
         plans,
         args.name,
@@ -116,9 +80,15 @@ def run(args: argparse.Namespace) -> int:
     }
     if args.json:
         print(json.dumps(summary))
-    else:
-        for name, value in summary.items():
-            print(f"{name}: {value}")
+        return 0
+    blocks = {"config": ("branch", MultiTaskConfig), "schedule": ("schedule", ScheduleConfig)}
+    for name, value in summary.items():
+        if name not in blocks:
+            print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    for block, (title, settings) in blocks.items():
+        print(f"{title}:" if new["multitask"][block] else f"{title}: as by default")
+        for name, text in changes(settings, new["multitask"][block]).items():
+            print(f"  {name}: {text}")
     return 0
 
 

@@ -72,8 +72,8 @@ def derive_plans(
     block = dict(new.get(PLANS_KEY, {}))
     block["config"] = {**block.get("config", {}), **(config or {})}
     block["schedule"] = {**block.get("schedule", {}), **(schedule or {})}
-    settings_from(MultiTaskConfig(), block["config"], "config")  # refuses what does not fit
-    settings_from(ScheduleConfig(), block["schedule"], "schedule")
+    settings_from(MultiTaskConfig(), block["config"], f"plans {name}, config")  # refuses what does not fit
+    settings_from(ScheduleConfig(), block["schedule"], f"plans {name}, schedule")
     new[PLANS_KEY] = block
     return new
 

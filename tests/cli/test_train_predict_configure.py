@@ -121,6 +121,15 @@ def test_configure_writes_plans_and_says_what(folders, capsys):
     assert said["patch_size"] == written["configurations"]["3d_fullres"]["patch_size"] == [8, 32, 32]
     assert said["schedule"] == written["multitask"]["schedule"] == {"epochs": 4, "mirroring": False}
     assert said["config"] == {"dropout": 0.3}
+    assert main(["configure", "7", "--name", "same", "--from", "small", "--case-sampling", "balanced"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-6:] == [
+        "branch:", "  dropout: 0.3 (default 0.1)",
+        "schedule:", "  epochs: 4 (default 1000)", "  mirroring: off (default on)",
+        "  case_sampling: balanced (default natural)",
+    ]  # fmt: skip
+    assert main(["configure", "7", "--name", "copy"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["branch: as by default", "schedule: as by default"]
 
 
 @pytest.mark.parametrize(
