@@ -7,4 +7,9 @@ from nnunet_multitask.training.trainers import (
     nnUNetTrainerMultiTaskShort,
 )
 
-__all__ = ["nnUNetTrainerBaseline", "nnUNetTrainerBaselineShort", "nnUNetTrainerMultiTask", "nnUNetTrainerMultiTaskShort"]
+__all__ = [
+    "nnUNetTrainerBaseline",
+    "nnUNetTrainerBaselineShort",
+    "nnUNetTrainerMultiTask",
+    "nnUNetTrainerMultiTaskShort",
+]
