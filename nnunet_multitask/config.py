@@ -87,6 +87,8 @@ class ScheduleConfig:
             inverse frequency of its classes in the training fold; ``weights``: by the ``weight`` of the sidecar.
         mirroring: mirror patches in training and at test time.
         save_every: epochs between two writings of ``checkpoint_latest.pth``.
+        early_stopping_patience: epochs without a better validation loss (of both tasks together, where there are two)
+            after which the training ends; 0 trains all epochs.
         seed: seed of initialisation, and of the order of data where ``nnUNet_n_proc_DA=0``.
     """
 
@@ -103,13 +105,14 @@ class ScheduleConfig:
     case_sampling: Literal["natural", "balanced", "weights"] = "natural"
     mirroring: bool = True
     save_every: int = 50
+    early_stopping_patience: int = 0
     seed: int = 12345
 
     def __post_init__(self) -> None:
         _check_types(self)
         for name in ("epochs", "iterations", "val_iterations", "restart_epochs", "restart_factor", "save_every"):
             _check_range(self, name, 1, None)
-        for name in ("learning_rate", "weight_decay", "seed"):
+        for name in ("learning_rate", "weight_decay", "early_stopping_patience", "seed"):
             _check_range(self, name, 0, None)
         _check_range(self, "foreground_oversampling", 0, 1)
 

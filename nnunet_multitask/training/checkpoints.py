@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -48,20 +49,37 @@ class ExtraStateMixin(Trainer):
 
     def save_checkpoint(self, filename: str) -> None:
         """Write nnU-Net's checkpoint with our entry beside its place and rename it: a kill never leaves half a file."""
-        unfinished = f"{filename}{UNFINISHED}"
-        try:
-            with adding_entry(plain(self.extra_state())):
-                super().save_checkpoint(unfinished)
-            if os.path.isfile(unfinished):  # not where checkpoints are disabled, nor in the other processes of DDP
-                os.replace(unfinished, filename)
-        finally:
-            with suppress(FileNotFoundError):
-                os.remove(unfinished)
+        with written_beside(filename) as unfinished, adding_entry(plain(self.extra_state())):
+            super().save_checkpoint(unfinished)
+
+    def checkpoint_in_memory(self) -> io.BytesIO:
+        """Return the checkpoint as the bytes of its file; empty where ``save_checkpoint`` would write none."""
+        content = io.BytesIO()
+        with adding_entry(plain(self.extra_state())):
+            super().save_checkpoint(content)  # handed on to torch.save, which takes a stream
+        return content
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Load nnU-Net's checkpoint, then our entry in it."""
         super().load_checkpoint(filename_or_checkpoint)
         self.load_extra_state(read_entry(filename_or_checkpoint))
+
+
+@contextmanager
+def written_beside(filename: str) -> Iterator[str]:
+    """Yield a name to write to; what was written there is renamed to ``filename`` on success, removed on failure.
+
+    Args:
+        filename: the file to appear; it stays as it is where nothing is written.
+    """
+    unfinished = f"{filename}{UNFINISHED}"
+    try:
+        yield unfinished
+        if os.path.isfile(unfinished):  # not where checkpoints are disabled, nor in the other processes of DDP
+            os.replace(unfinished, filename)
+    finally:
+        with suppress(FileNotFoundError):
+            os.remove(unfinished)
 
 
 @contextmanager

@@ -207,6 +207,11 @@ class MultiTaskMixin(TrainingSettingsMixin):
             for curve, value in patch_scores(target, np.stack(probabilities), np.stack(labels)).items():
                 self.logger.log(curve, value, self.current_epoch)
 
+    def stopping_criterion(self) -> float:
+        """Return the validation loss of both tasks, weighed as in training."""
+        classification = float(self.logger.get_value(VAL_LOSS, step=-1))
+        return super().stopping_criterion() + self.config.classification_weight * classification
+
     def on_epoch_end(self) -> None:
         """Print and draw the classification curves beside nnU-Net's own."""
         curves = {name: self.logger.get_value(name, step=None) for name in curve_names(self.targets)}
@@ -242,7 +247,11 @@ class MultiTaskMixin(TrainingSettingsMixin):
         plans_file = Path(self.output_folder_base) / "plans.json"
         if not plans_file.is_file():
             return
-        before = load_json(str(plans_file)).get(PLANS_KEY, {}).get("targets", {})
+        try:
+            before = load_json(str(plans_file)).get(PLANS_KEY, {}).get("targets", {})
+        except ValueError:
+            self.print_to_log_file(f"WARN {plans_file}: half-written by a start that was killed -> written again now")
+            return
         now = self.plans_manager.plans[PLANS_KEY]["targets"]
         shown = [{name: target["classes"] for name, target in targets.items()} for targets in (before, now)]
         if before != now:

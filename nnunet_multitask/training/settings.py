@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from nnunetv2.paths import nnUNet_raw
+from nnunetv2.paths import nnUNet_raw, nnUNet_results
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 
 from nnunet_multitask.config import PLANS_KEY, SHORT_SCHEDULE, ScheduleConfig, schedule_from_plans
+from nnunet_multitask.datasets import required_folder
 from nnunet_multitask.documents import write_json
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
 from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss
 from nnunet_multitask.splits import check_fold, check_splits, make_splits, split_warnings
-from nnunet_multitask.training.checkpoints import ExtraStateMixin
+from nnunet_multitask.training.interruption import Interruption
 from nnunet_multitask.training.preconditions import check_nothing_is_lost, check_order_of_bases, check_previous_stage
+from nnunet_multitask.training.resuming import ResumingMixin
 from nnunet_multitask.training.sampling import case_weights, repeated
+from nnunet_multitask.training.stopping import EarlyStopping
 from nnunet_multitask.training.supervision import load_sidecar
 
 # setting of the schedule -> attribute of nnU-Net's trainer
@@ -40,7 +41,7 @@ FOLD_ALL = (
 )
 
 
-class TrainingSettingsMixin(ExtraStateMixin):
+class TrainingSettingsMixin(ResumingMixin):
     """Takes the schedule from the plans' ``multitask.schedule`` block, on top of ``default_schedule``.
 
     Two trainers that share this mixin and its default differ in nothing but what their other mixins add.
@@ -56,12 +57,16 @@ class TrainingSettingsMixin(ExtraStateMixin):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008  nnU-Net reads this signature
     ) -> None:
+        if not nnUNet_results.is_set():
+            required_folder("nnUNet_results")  # names it; nnU-Net would fail with a TypeError
         check_nothing_is_lost(type(self), TrainingSettingsMixin, ("configure_optimizers",))
         super().__init__(plans, configuration, fold, dataset_json, device)
         schedule = schedule_from_plans(self.plans_manager.plans, self._schedule_of_bases())
         self.schedule = schedule
         for field, name in _ATTRIBUTES.items():
             setattr(self, name, getattr(schedule, field))
+        self.stopping = EarlyStopping(schedule.early_stopping_patience)
+        self.interruption = Interruption()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a class whose bases stand in an order in which the mixin does nothing."""
@@ -73,9 +78,9 @@ class TrainingSettingsMixin(ExtraStateMixin):
         plans = self.plans_manager.plans
         model = {"trainer": type(self).__name__, "configuration": self.configuration_name}
         plans[PLANS_KEY] = {**plans.get(PLANS_KEY, {}), "model": model}  # prediction copies the plans
-        self._seed()
+        self.seed_epoch()
         super().initialize()
-        self._seed()  # again, since networks with more parameters have drawn more numbers
+        self.seed_epoch()  # again, since networks with more parameters have drawn more numbers
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         """Return the optimiser and the learning rate's course that the schedule names."""
@@ -190,12 +195,6 @@ class TrainingSettingsMixin(ExtraStateMixin):
                 if getattr(default, field) == getattr(nnunets, field)
             },
         )
-
-    def _seed(self) -> None:
-        seed = self.schedule.seed + self.local_rank
-        torch.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
 
 
 class ShortScheduleMixin(TrainingSettingsMixin):
