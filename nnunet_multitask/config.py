@@ -34,11 +34,13 @@ class MultiTaskConfig:
         label_smoothing: share of a label that is spread evenly over all classes, 0 to 1.
         empty_patch_weight: weight, 0 to 1, of a patch without foreground, which carries the label of its case
             although it does not show the reason for it.
-        aggregation: how tiles become a case. ``mean``: plain mean of the tiles' probabilities; ``lesion``: mean
-            weighted by the foreground that was predicted in the tile.
+        aggregation: how tiles become a case. ``mean``: plain mean of the tiles' probabilities; ``gaussian``: mean
+            weighted by what a tile contributes to the segmentation; ``lesion``: mean weighted by the foreground that
+            was predicted in the tile; or one of the next.
         patch_aggregation: the same for binary and multilabel targets whose patches were labelled by what they show
             (``slices``, ``present_if_label``), which a mean would dilute. ``max``: largest over the tiles;
-            ``noisy_or``: one minus the product of the tiles' absences.
+            ``noisy_or``: one minus the product of the tiles' absences; ``topk``: mean of the largest few.
+        top_tiles: how many tiles ``topk`` looks at.
     """
 
     fusion_channels: int = 32
@@ -51,8 +53,9 @@ class MultiTaskConfig:
     class_weights: Literal["balanced", "none"] = "balanced"
     label_smoothing: float = 0.0
     empty_patch_weight: float = 0.2
-    aggregation: Literal["mean", "lesion"] = "lesion"
-    patch_aggregation: Literal["max", "noisy_or"] = "max"
+    aggregation: Literal["mean", "gaussian", "lesion", "max", "noisy_or", "topk"] = "lesion"
+    patch_aggregation: Literal["max", "noisy_or", "topk"] = "max"
+    top_tiles: int = 4
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -63,6 +66,7 @@ class MultiTaskConfig:
         _check_range(self, "learning_rate_factor", 0, None)
         _check_range(self, "label_smoothing", 0, 0.99)
         _check_range(self, "empty_patch_weight", 0, 1)
+        _check_range(self, "top_tiles", 1, None)
 
 
 @dataclass(frozen=True)

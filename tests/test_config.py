@@ -48,6 +48,9 @@ def test_unknown_setting_names_the_nearest():
         ("empty_patch_weight", -0.1, "between 0 and 1, got -0.1"),
         ("classification_loss", "dice", "must be one of 'cross_entropy', 'focal', got 'dice'"),
         ("focal_gamma", -1.0, "at least 0, got -1.0"),
+        ("aggregation", "median", "must be one of 'mean', 'gaussian', 'lesion', 'max', 'noisy_or', 'topk'"),
+        ("patch_aggregation", "mean", "must be one of 'max', 'noisy_or', 'topk', got 'mean'"),
+        ("top_tiles", 0, "at least 1, got 0"),
     ],
 )
 def test_value_that_does_not_fit_is_refused(name, value, message):

@@ -11,6 +11,7 @@ volume and number of components of each label.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from nnunet_multitask.cli._nnunet import add_device, add_model, model_folder, prepare_device
@@ -20,7 +21,7 @@ HELP = "predict masks and classes in one pass"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of nnUNetv2_predict."""
+    """Add the arguments of nnUNetv2_predict and of nnUNetv2_predict_from_modelfolder, and those for classes."""
     parser.add_argument("-i", required=True, metavar="DIR", help="images, named CASE_0000.nii.gz and so on")
     parser.add_argument("-o", required=True, metavar="DIR", help="where masks and classification are written")
     add_model(parser)
@@ -35,25 +36,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-chk", default="checkpoint_final.pth", help="name of the checkpoint (default: checkpoint_final.pth)"
     )
-    parser.add_argument("-npp", type=int, default=3, help="processes that preprocess (default: 3)")
-    parser.add_argument("-nps", type=int, default=3, help="processes that write masks (default: 3)")
+    parser.add_argument(
+        "-npp", type=int, default=_processes("nnUNet_npp"), help="processes that preprocess (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-nps", type=int, default=_processes("nnUNet_nps"), help="processes that write masks (default: %(default)s)"
+    )
     parser.add_argument("-prev_stage_predictions", metavar="DIR", help="masks of the previous stage of a cascade")
     parser.add_argument("-num_parts", type=int, default=1, help="commands that share the work (default: 1)")
     parser.add_argument("-part_id", type=int, default=0, help="which of them this is, from 0 (default: 0)")
     parser.add_argument("--not_on_device", action="store_true", help="keep results in main memory: for large images")
     parser.add_argument("--disable_progress_bar", action="store_true", help="no progress bar")
     add_device(parser)
+    classes = parser.add_argument_group("classes")
+    classes.add_argument(
+        "--aggregation",
+        nargs="+",
+        default=[],
+        metavar="[TARGET=]NAME",
+        help="how tiles become a case: mean, gaussian, lesion, max, noisy_or, topk (default: as the model was trained)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict as nnUNetv2_predict does, after checks that name what is missing."""
     folder = model_folder(args)
+    _check_numbers(args)
     if not Path(args.i).is_dir():
         raise InputError("missing-folder", args.i, "expected a folder of images, got none", "correct -i")
-    if not 0 <= args.part_id < args.num_parts:
-        raise InputError(
-            "bad-part", "-part_id", f"expected 0 to {args.num_parts - 1}, got {args.part_id}", "correct it"
-        )
     folds = None if args.f is None else [fold if fold == "all" else _fold(fold) for fold in args.f]
 
     from nnunet_multitask.inference.model import check_model_folder, finished_folds
@@ -74,12 +84,13 @@ def run(args: argparse.Namespace) -> int:
         allow_tqdm=not args.disable_progress_bar,
     )
     predictor.initialize_from_trained_model_folder(folder, folds, args.chk)
+    predictor.choose_aggregations(args.aggregation)
     options = {
         "save_probabilities": args.save_probabilities,
         "overwrite": not args.continue_prediction,
         "folder_with_segs_from_prev_stage": args.prev_stage_predictions,
     }
-    if args.npp == 0 and args.nps == 0:
+    if args.npp == 0:
         predictor.predict_from_files_sequential(args.i, args.o, **options)
     else:
         predictor.predict_from_files(
@@ -92,6 +103,29 @@ def run(args: argparse.Namespace) -> int:
             **options,
         )
     return 0
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Refuse what nnU-Net would meet with a failed assertion, or would not notice."""
+    if not 0 <= args.part_id < args.num_parts:
+        raise InputError(
+            "bad-part", "-part_id", f"expected 0 to {args.num_parts - 1}, got {args.part_id}", "correct it"
+        )
+    if not 0 < args.step_size <= 1:
+        fault = f"expected a number above 0 and up to 1, got {args.step_size:g}"
+        raise InputError("bad-step-size", "-step_size", fault, "leave it at 0.5")
+    if min(args.npp, args.nps) < 0 or (args.npp == 0) != (args.nps == 0):
+        fault = f"expected both above 0, or both 0 for no other process, got {args.npp} and {args.nps}"
+        raise InputError("bad-processes", "-npp -nps", fault, "correct them")
+    if args.npp == 0 and args.num_parts > 1:
+        fault = "expected one part where no other process is used, since nnU-Net then predicts every case in each part"
+        raise InputError("contradiction", "-num_parts", fault, "use -npp 1 -nps 1")
+
+
+def _processes(variable: str) -> int:
+    """Return the number of processes that nnU-Net takes from a variable of the environment, 3 without one."""
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdigit() else 3
 
 
 def _fold(text: str) -> int:

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_multitask import environment
-from nnunet_multitask.config import PLANS_KEY
+from nnunet_multitask.config import PLANS_KEY, config_from_plans
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.inference.aggregation import AGGREGATIONS
+from nnunet_multitask.inference.aggregation import TileWeights
+from nnunet_multitask.inference.cases import CasePrediction, predict_case
 from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
 from nnunet_multitask.inference.inputs import check_images
 from nnunet_multitask.inference.model import (
@@ -27,12 +29,9 @@ from nnunet_multitask.inference.model import (
     sha256_of,
     targets_of_plans,
 )
-from nnunet_multitask.inference.writers import (
-    CLASSIFICATION_JSON,
-    CasePrediction,
-    read_records,
-    write_classification,
-)
+from nnunet_multitask.inference.options import choose_aggregations
+from nnunet_multitask.inference.tiles import CaseTiles, FoldTiles, tile_boxes, tile_importance
+from nnunet_multitask.inference.writers import CLASSIFICATION_JSON, read_records, write_classification
 from nnunet_multitask.labels import Target
 from nnunet_multitask.networks.multitask_unet import foreground_probability
 
@@ -49,6 +48,9 @@ class MultiTaskPredictor(nnUNetPredictor):
     cases: dict[str, CasePrediction]
     targets: dict[str, Target]
     model: dict[str, Any]
+    aggregations: dict[str, str]
+    _folds: list[FoldTiles]
+    _tiles: list[tuple[dict[str, np.ndarray], float]]
 
     def initialize_from_trained_model_folder(
         self,
@@ -84,10 +86,7 @@ class MultiTaskPredictor(nnUNetPredictor):
                 "expected the weights of the network that plans.json describes, got those of another one",
                 "predict with the version of nnunet-multitask that trained it, or train it again",
             ) from error
-        plans = self.plans_manager.plans
-        self.targets = targets_of_plans(plans, folder / "plans.json")
-        self.has_regions = bool(plans[PLANS_KEY].get("has_regions", False))
-        self.aggregate = {name: AGGREGATIONS[kind] for name, kind in aggregations_of_plans(plans, self.targets).items()}
+        self._read_heads(folder / "plans.json")
         files = {fold: folder / f"fold_{fold}" / checkpoint_name for fold in use_folds}
         if len(files) > 1:
             plans_by_fold = {str(fold): _plans_of_checkpoint(file) for fold, file in files.items()}
@@ -101,9 +100,52 @@ class MultiTaskPredictor(nnUNetPredictor):
             "folds": list(use_folds),
             "checkpoint_sha256": {str(fold): sha256_of(file) for fold, file in files.items()},
         }
+
+    def manual_initialization(
+        self,
+        network: torch.nn.Module,
+        plans_manager: Any,
+        configuration_manager: Any,
+        parameters: list[dict[str, Any]] | None,
+        dataset_json: dict[str, Any],
+        trainer_name: str,
+        inference_allowed_mirroring_axes: tuple[int, ...] | None,
+    ) -> None:
+        """Take a network that is in memory, as nnU-Net's trainer does for its validation; ``model`` says what it is.
+
+        A distributed network is used without its wrapper, which would synchronise the branch's buffers at every
+        forward pass: processes whose cases have different numbers of tiles would wait for each other for ever.
+        """
+        super().manual_initialization(
+            network.module if isinstance(network, DistributedDataParallel) else network,
+            plans_manager,
+            configuration_manager,
+            parameters,
+            dataset_json,
+            trainer_name,
+            inference_allowed_mirroring_axes,
+        )
+        self._read_heads(f"plans {plans_manager.plans_name}")
+        self.model = {"trainer": trainer_name, "plans": plans_manager.plans_name}
+
+    def _read_heads(self, where: str | Path) -> None:
+        """Take targets and aggregation from the plans, and forget the cases of another model."""
+        plans = self.plans_manager.plans
+        self.targets = targets_of_plans(plans, where)
+        self.has_regions = bool(plans[PLANS_KEY].get("has_regions", False))
+        self.aggregations = aggregations_of_plans(plans, self.targets)
+        self.top_tiles = config_from_plans(plans).top_tiles
         self.cases = {}
         self._waiting: list[str] = []
         self._records: dict[str, Any] = {}
+
+    def choose_aggregations(self, texts: Sequence[str]) -> None:
+        """Let tiles become cases in other ways than those of the model: ``NAME`` for all targets, or ``TARGET=NAME``.
+
+        Raises:
+            InputError: an unknown target or aggregation.
+        """
+        self.aggregations = choose_aggregations(texts, self.targets, self.aggregations)
 
     def predict_from_files(
         self,
@@ -160,35 +202,37 @@ class MultiTaskPredictor(nnUNetPredictor):
         Args:
             data: preprocessed volume, (C, *spatial).
         """
-        self._folds: list[dict[str, np.ndarray]] = []
+        self._folds = []
         start = time.perf_counter()
         logits = super().predict_logits_from_preprocessed_data(data)
-        seconds = time.perf_counter() - start
-        by_target = {name: np.stack([fold[name] for fold in self._folds]) for name in self.targets}  # (folds, outputs)
-        prediction = CasePrediction(
-            {name: folds.mean(axis=0) for name, folds in by_target.items()},
-            {name: folds.std(axis=0) for name, folds in by_target.items()} if len(self._folds) > 1 else None,
-            seconds,
-        )
+        prediction = self._case_prediction(time.perf_counter() - start)
         case_id = self._waiting.pop(0) if self._waiting else f"case_{len(self.cases):04d}"
         self.cases[case_id] = prediction
         for name, probabilities in prediction.probabilities.items():
             logger.info("%s %s: %s", case_id, name, _shown(self.targets[name], probabilities))
         return logits
 
+    def predict_sliding_window_return_logits(self, input_image: torch.Tensor) -> torch.Tensor:
+        """Return the segmentation logits of a volume (C, *spatial) from one network, (K, *spatial)."""
+        self._shape = tuple(input_image.shape[1:])  # before nnU-Net pads it to the size of a tile
+        logits: torch.Tensor = super().predict_sliding_window_return_logits(input_image)
+        return logits
+
     def _internal_predict_sliding_window_return_logits(
         self, data: torch.Tensor, slicers: Any, do_on_device: bool = True
     ) -> torch.Tensor:
         # nnU-Net comes here once for each fold, and again when a volume did not fit into memory
-        self._tiles: list[tuple[dict[str, np.ndarray], float]] = []
+        self._tiles = []
         logits = super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
-        foreground_voxels = np.array([voxels for _, voxels in self._tiles])
-        self._folds.append(
-            {
-                name: self.aggregate[name](np.stack([tile[name] for tile, _ in self._tiles]), foreground_voxels)
-                for name in self.targets
-            }
+        padded = tuple(data.shape[1:])
+        weights = TileWeights(
+            np.array([voxels for _, voxels in self._tiles]),
+            tile_importance(slicers, self._shape, padded),
+            self.top_tiles,
         )
+        probabilities = {name: np.stack([tile[name] for tile, _ in self._tiles]) for name in self.targets}
+        self._folds.append(FoldTiles(probabilities, weights))
+        self._boxes = tile_boxes(slicers, self._shape, padded)
         return logits
 
     def _internal_maybe_mirror_and_predict(self, x: torch.Tensor) -> torch.Tensor:
@@ -199,9 +243,16 @@ class MultiTaskPredictor(nnUNetPredictor):
         finally:
             self.network = network
         mirrors = [probabilities_of(logits, self.targets) for logits in collecting.logits]
-        tile = {name: torch.stack([m[name][0] for m in mirrors]).mean(dim=0).cpu().numpy() for name in self.targets}
+        # one tile at a time: (mirrors, outputs)
+        tile = {name: torch.stack([m[name][0] for m in mirrors]).cpu().numpy() for name in self.targets}
         self._tiles.append((tile, float(foreground_probability(segmentation, self.has_regions).sum())))
         return segmentation
+
+    def _case_prediction(self, seconds: float) -> CasePrediction:
+        """Return what the folds said of the volume that was predicted last, and make room for the next."""
+        tiles = CaseTiles(self._boxes, self._shape, self._folds)
+        self._folds = []
+        return predict_case(tiles, self.targets, self.aggregations, seconds)
 
     def _manage_input_and_output_lists(
         self,

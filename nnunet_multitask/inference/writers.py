@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,11 @@ from scipy import ndimage
 from nnunet_multitask.csv_files import write_csv
 from nnunet_multitask.documents import check_schema, read_json, write_json
 from nnunet_multitask.files import read_mask
+from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.labels import Target
 
 CLASSIFICATION_JSON = "classification.json"
 THRESHOLD = 0.5
-
-
-@dataclass(frozen=True)
-class CasePrediction:
-    """What the network says of one case.
-
-    Attributes:
-        probabilities: for each target (outputs,), the mean over folds.
-        fold_spread: for each target (outputs,), the standard deviation over folds; None with one fold.
-        seconds: time of all forward passes.
-    """
-
-    probabilities: Mapping[str, np.ndarray]
-    fold_spread: Mapping[str, np.ndarray] | None
-    seconds: float
 
 
 def write_classification(
@@ -62,7 +47,7 @@ def write_classification(
                 target.name: target_record(
                     target,
                     prediction.probabilities[target.name],
-                    None if prediction.fold_spread is None else prediction.fold_spread[target.name],
+                    prediction.by_fold[target.name].std(axis=0) if len(prediction.by_fold[target.name]) > 1 else None,
                 )
                 for target in targets.values()
             },

@@ -99,6 +99,9 @@ def test_train_names_its_trainers(folders, capfd):
         (["-m", "nowhere"], ["missing-model", "nowhere", "plans.json"]),
         (["-m", "nowhere", "-part_id", "2"], ["bad-part", "0 to 0", "got 2"]),
         (["-m", "nowhere", "-f", "one"], ["bad-fold", "one"]),
+        (["-m", "nowhere", "-step_size", "1.5"], ["bad-step-size", "got 1.5"]),
+        (["-m", "nowhere", "-npp", "0"], ["bad-processes", "got 0 and 3"]),
+        (["-m", "nowhere", "-npp", "0", "-nps", "0", "-num_parts", "2"], ["contradiction", "-num_parts"]),
     ],
 )
 def test_predict_refuses_and_writes_nothing(folders, capsys, argv, words):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from nnunet_multitask.inference.aggregation import mean
 from nnunet_multitask.inference.predictor import MultiTaskPredictor
 from nnunet_multitask.labels import Target
 
@@ -32,7 +31,7 @@ def predictor():
     predictor.network = Toy()
     predictor.configuration_manager = predictor.label_manager = Plans()
     predictor.targets = {"ich": Target("ich", "binary", ("no", "yes"))}
-    predictor.has_regions, predictor.aggregate = False, {"ich": mean}
+    predictor.has_regions, predictor.aggregations, predictor.top_tiles = False, {"ich": "mean"}, 4
     predictor.allowed_mirroring_axes = (0, 1, 2)
     predictor.cases, predictor._waiting = {}, ["first", "second"]
     predictor.list_of_parameters = [{"gain": torch.tensor([gain])} for gain in (1.0, 3.0)]
@@ -51,7 +50,9 @@ def test_folds_mirrors_and_tiles_are_averaged(predictor):
     folds = [(sigmoid(gain * 0.5) + 0.5) / 2 for gain in (1.0, 3.0)]
     case = predictor.cases["first"]
     assert case.probabilities["ich"][0] == pytest.approx(sum(folds) / 2, abs=1e-6)
-    assert case.fold_spread["ich"][0] == pytest.approx(abs(folds[0] - folds[1]) / 2, abs=1e-6)
+    assert case.by_fold["ich"][:, 0] == pytest.approx(folds, abs=1e-6)
+    assert case.by_mirror["ich"].shape == (8, 1)
+    assert case.by_mirror["ich"][:, 0] == pytest.approx([sum(folds) / 2] * 8, abs=1e-6)
     assert case.seconds > 0
 
 
@@ -62,21 +63,31 @@ def test_cases_keep_their_ids_in_order(predictor):
     assert predictor.cases["first"].probabilities["ich"][0] > 0.5 > predictor.cases["second"].probabilities["ich"][0]
 
 
-def test_volume_that_is_run_again_counts_once(predictor):
-    whole = type(predictor).__mro__[1]._internal_predict_sliding_window_return_logits
-    calls = []
+class RunsOutOfMemory(Toy):
+    """Fails at one of its calls, as a GPU does that is full."""
 
-    def fails_once(self, data, slicers, do_on_device=True):
-        calls.append(do_on_device)
-        if len(calls) == 1:
-            self._internal_maybe_mirror_and_predict(torch.full((1, 1, 4, 4, 4), 50.0))  # a tile is done, then
-            raise RuntimeError("out of memory")
-        return whole(self, data, slicers, do_on_device)
+    def __init__(self, call):
+        super().__init__()
+        self.calls, self.fails_at = 0, call
 
-    predictor.list_of_parameters = predictor.list_of_parameters[:1]
+    def forward(self, x, classify=False):
+        self.calls += 1
+        if self.calls == self.fails_at:
+            raise RuntimeError("CUDA out of memory")
+        return super().forward(x, classify)
+
+
+@pytest.mark.parametrize("call", [2, 4])  # the second tile of the first fold, of the second fold
+def test_volume_that_is_run_again_counts_once(predictor, call):
+    predictor.allowed_mirroring_axes = None
+    volume = torch.linspace(-1, 1, 96).reshape(1, 4, 4, 6)  # two tiles
+    undisturbed = predictor.predict_logits_from_preprocessed_data(volume)
+    predictor.network = RunsOutOfMemory(call)
     predictor.perform_everything_on_device = True
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(predictor).__mro__[1], "_internal_predict_sliding_window_return_logits", fails_once)
-        predictor.predict_logits_from_preprocessed_data(torch.zeros(1, 4, 4, 4))
-    assert calls == [True, False]
-    assert predictor.cases["first"].probabilities["ich"][0] == pytest.approx(0.5)
+    repeated = predictor.predict_logits_from_preprocessed_data(volume)
+    assert predictor.network.calls == 6  # both tiles of that fold again
+    assert torch.equal(undisturbed, repeated)
+    first, second = predictor.cases.values()
+    assert len(second.tiles.folds) == 2
+    assert [len(fold.probabilities["ich"]) for fold in second.tiles.folds] == [2, 2]
+    assert second.by_fold["ich"].tolist() == first.by_fold["ich"].tolist()

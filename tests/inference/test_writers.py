@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.documents import check_schema
+from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.inference.writers import (
-    CasePrediction,
     mask_values,
     measure_mask,
     target_record,
@@ -64,9 +64,8 @@ def test_values_of_masks_leave_out_background_and_ignore():
 
 def test_files_follow_the_contract_and_keep_old_records(tmp_path):
     targets = {target.name: target for target in (MULTICLASS, BINARY, MULTILABEL)}
-    prediction = CasePrediction(
-        {"subtype": np.array([0.25, 0.75]), "ich": np.array([0.9]), "findings": np.array([0.6, 0.7, 0.1])}, None, 1.5
-    )
+    by_fold = {"subtype": np.array([[0.25, 0.75]]), "ich": np.array([[0.9]]), "findings": np.array([[0.6, 0.7, 0.1]])}
+    prediction = CasePrediction(by_fold, by_fold, 1.5)
     save_mask(tmp_path / "=cmd.nii.gz", np.ones((2, 2, 2)))
     model = {"trainer": "t", "plans": "p", "configuration": "c", "folds": [0], "checkpoint_sha256": {"0": "ff"}}
     write_classification(tmp_path, "classification.json", model, targets, {"=cmd": prediction}, {}, DATASET)

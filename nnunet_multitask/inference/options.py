@@ -1,0 +1,61 @@
+"""Options of a prediction that hold for every target or for one: ``NAME``, or ``TARGET=NAME``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.inference.aggregation import AGGREGATIONS
+from nnunet_multitask.labels import Target
+
+
+def by_target(texts: Sequence[str], targets: Iterable[str], option: str) -> dict[str, str]:
+    """Return the value that an option gives each target that it names; one without ``TARGET=`` is for all others.
+
+    Args:
+        texts: the words after the option, ``VALUE`` or ``TARGET=VALUE``.
+        targets: those of the model.
+        option: its name, for messages.
+
+    Raises:
+        InputError: an unknown target, or two values for one.
+    """
+    known = list(targets)
+    named: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.rpartition("=")
+        if separator and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            remedy = f"did you mean {near[0]}?" if near else "name one of them"
+            fault = f"expected one of the targets {', '.join(known)}, got {name}"
+            raise InputError("unknown-target", f"{option} {text}", fault, remedy)
+        if name in named:
+            what = f"the target {name}" if name else "all targets"
+            raise InputError("given-twice", f"{option} {text}", f"expected one value for {what}, got two", "give one")
+        named[name] = value
+    everywhere = named.pop("", None)
+    return named if everywhere is None else {name: named.get(name, everywhere) for name in known}
+
+
+def choose_aggregations(
+    texts: Sequence[str], targets: Mapping[str, Target], default: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the aggregation of each target: what the options say, else what the model says.
+
+    Args:
+        texts: ``NAME`` or ``TARGET=NAME``.
+        targets: those of the model.
+        default: by target.
+
+    Raises:
+        InputError: an unknown target or aggregation.
+    """
+    chosen = by_target(texts, targets, "--aggregation")
+    for name in chosen.values():
+        if name not in AGGREGATIONS:
+            near = difflib.get_close_matches(name, AGGREGATIONS, 1)
+            remedy = f"did you mean {near[0]}?" if near else "name one of these"
+            fault = f"expected one of {', '.join(AGGREGATIONS)}, got {name}"
+            raise InputError("unknown-aggregation", "--aggregation", fault, remedy)
+    return {name: chosen.get(name, default[name]) for name in targets}
