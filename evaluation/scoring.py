@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunet_multitask.boxes import Box, join_boxes
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.evaluation.aggregation import diagonal
-from nnunet_multitask.evaluation.boxes import bounding_box, union_box
 from nnunet_multitask.evaluation.components import find_lesions
 from nnunet_multitask.evaluation.diameters import lesion_sizes
 from nnunet_multitask.evaluation.lesions import ANY_OVERLAP, LesionRule, match_lesions
@@ -80,22 +80,53 @@ class CaseScore:
     warnings: tuple[InputError, ...]
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What a mask holds, without the background around it: of a scan of a head, a hundredth of the memory.
+
+    Args:
+        scan: shape, geometry and warnings; its voxels are all 0 and take no memory.
+        box: where the voxels other than 0 lie; None where there are none.
+        part: the voxels of the box.
+    """
+
+    scan: Volume
+    box: Box | None
+    part: NDArray[Any]
+
+    @classmethod
+    def of(cls, mask: Volume) -> _Held:
+        array, box = mask.array, mask.held_box
+        part = np.zeros(0, array.dtype) if box is None else array[box].copy()
+        return cls(replace(mask, array=np.broadcast_to(array.dtype.type(0), array.shape)), box, part)
+
+    def within(self, box: Box) -> NDArray[Any]:
+        """Return the voxels of a box that holds that of the mask."""
+        if self.box == box:
+            return self.part
+        whole = np.zeros([axis.stop - axis.start for axis in box], self.part.dtype)
+        if self.box is not None:
+            place = zip(self.box, box, strict=True)
+            whole[tuple(slice(a.start - b.start, a.stop - b.start) for a, b in place)] = self.part
+        return whole
+
+
 def score_case(task: CaseTask) -> CaseScore | list[InputError]:
     """Return the scores of one case, or every fault that forbids to score it."""
     errors: list[InputError] = []
-    volumes: list[Volume] = []
+    masks: list[_Held] = []
     for path, allowed in (
         (task.reference, task.regions.allowed_in_reference),
         (task.prediction, task.regions.allowed_in_prediction),
     ):
         if path is not None:
             try:
-                volumes.append(read_mask(path, allowed))
+                masks.append(_Held.of(read_mask(path, allowed)))
             except InputError as error:
                 errors.append(error)
     if errors:
         return errors
-    reference, prediction = volumes[0], volumes[1] if len(volumes) > 1 else None
+    reference, prediction = masks[0].scan, masks[1].scan if len(masks) > 1 else None
     try:
         if prediction is not None:
             check_same_geometry(reference, prediction, task.options.geometry_tolerance_mm)
@@ -111,8 +142,8 @@ def score_case(task: CaseTask) -> CaseScore | list[InputError]:
     repaired = {"reference": reference.repaired_voxels, "prediction": prediction.repaired_voxels if prediction else 0}
     if any(repaired.values()):
         geometry["repaired_voxels"] = repaired
-    warnings = tuple(warning for volume in volumes for warning in volume.warnings)
-    return CaseScore(geometry, _score_regions(task, reference, prediction), warnings)
+    warnings = tuple(warning for mask in masks for warning in mask.scan.warnings)
+    return CaseScore(geometry, _score_regions(task, masks), warnings)
 
 
 def _check_slices(task: CaseTask, reference: Volume) -> None:
@@ -127,20 +158,21 @@ def _check_slices(task: CaseTask, reference: Volume) -> None:
             )
 
 
-def _score_regions(task: CaseTask, reference: Volume, prediction: Volume | None) -> dict[str, dict[str, Any]]:
-    shape = reference.array.shape
-    predicted = np.broadcast_to(np.uint8(0), shape) if prediction is None else prediction.array
+def _score_regions(task: CaseTask, masks: Sequence[_Held]) -> dict[str, dict[str, Any]]:
+    """Scores by region of a reference and, unless it is missing, a prediction."""
+    shape, spacing_mm = masks[0].scan.array.shape, masks[0].scan.spacing_mm
     # everything outside the box is background in both
-    held = bounding_box(reference.array) if prediction is None else union_box(reference.array, predicted)
-    box = held or (slice(0, 1),) * 3
-    true_labels, labels = reference.array[box], predicted[box]
+    held = [mask.box for mask in masks if mask.box is not None]
+    box = join_boxes(held) if held else (slice(0, 1),) * 3
+    true_labels = masks[0].within(box)
+    labels = masks[1].within(box) if len(masks) > 1 else np.zeros(true_labels.shape, np.uint8)
     scored_labels = labels if task.regions.ignore is None else np.where(true_labels == task.regions.ignore, 0, labels)
     by_values: dict[tuple[int, ...], dict[str, Any]] = {}
     scores = {}
     for name, values in task.regions.values.items():
         if values not in by_values:
-            masks = task.regions.mask(true_labels, name), task.regions.mask(scored_labels, name)
-            by_values[values] = _score_masks(*masks, shape, reference.spacing_mm, task.options)
+            found = task.regions.mask(true_labels, name), task.regions.mask(scored_labels, name)
+            by_values[values] = _score_masks(*found, shape, spacing_mm, task.options)
         scores[name] = by_values[values]
         asked = [question for question in task.questions if question.region == name and question.target in task.slices]
         if asked:
@@ -148,8 +180,8 @@ def _score_regions(task: CaseTask, reference: Volume, prediction: Volume | None)
             called[box[0]] = task.regions.mask(labels, name).any(axis=(1, 2))
             sidecar: dict[str, dict[str, Any]] = {}
             for question in asked:
-                found = slice_detection(question, task.slices[question.target], called)
-                sidecar.setdefault(question.target, {})[question.positive] = found
+                detected = slice_detection(question, task.slices[question.target], called)
+                sidecar.setdefault(question.target, {})[question.positive] = detected
             scores[name] = {**scores[name], "slices": {**scores[name]["slices"], "sidecar": sidecar}}
     return scores
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnunet_multitask.evaluation.boxes import union_box
+from nnunet_multitask.boxes import union_box
 from nnunet_multitask.evaluation.surface import cropped_boundary_distances
 
 Status = Literal["ok", "both_empty", "missed", "false_positive"]

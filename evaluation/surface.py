@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_multitask.evaluation.boxes import bounding_box, union_box
+from nnunet_multitask.boxes import bounding_box, union_box
 from nnunet_multitask.evaluation.nearest import nearest_distances
 
 # spacings are often stored in single precision: a border as far away as the tolerance is within it

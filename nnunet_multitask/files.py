@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_multitask import itk_files, nifti
+from nnunet_multitask.boxes import Box, bounding_box
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.geometry import check_affine, corners_mm, spacing_of
 from nnunet_multitask.storage import atomic_file
@@ -52,6 +54,11 @@ class Volume:
     def corners_mm(self) -> npt.NDArray[np.float64]:
         """Return the centres of the eight corner voxels in RAS+ millimetres, (8, 3)."""
         return corners_mm(self.array.shape, self.affine)
+
+    @cached_property
+    def held_box(self) -> Box | None:
+        """The smallest box around the voxels that are not 0, looked for once; None where all are."""
+        return bounding_box(self.array)
 
 
 def read_image(path: str | Path) -> Volume:
@@ -121,7 +128,7 @@ def read_mask(path: str | Path, allowed_labels: Collection[int] | None = None) -
     known = None if allowed_labels is None else set(allowed_labels)
     unknown = [
         f"{value} ({count} voxels)"
-        for value, count in count_values(volume.array).items()
+        for value, count in _count_values(volume.array, volume.held_box).items()
         if value < 0 or (known is not None and value not in known)
     ]
     if unknown:
@@ -154,14 +161,20 @@ def write_volume(volume: Volume, path: str | Path) -> None:
 
 def count_values(array: npt.NDArray[Any]) -> dict[int, int]:
     """Return how many voxels of an integer array (any shape) have each value that occurs, by value."""
-    if array.size == 0:
-        return {}
-    lowest, highest = int(array.min()), int(array.max())
+    return _count_values(array, bounding_box(array))
+
+
+def _count_values(array: npt.NDArray[Any], held_box: Box | None) -> dict[int, int]:
+    """As `count_values`, by the box outside of which all is 0: of a mask of a head a hundredth of it."""
+    if held_box is None:
+        return {0: array.size} if array.size else {}
+    held = array[held_box]
+    lowest, highest = int(held.min()), int(held.max())
     if lowest < 0 or highest > np.iinfo(np.uint16).max:
         values, counts = np.unique(array, return_counts=True)
         return dict(zip(values.tolist(), counts.tolist(), strict=True))
     # slice by slice, since counting casts to eight bytes a voxel, and without the zeros, of which masks are full
-    found = [part[part != 0] for part in np.atleast_2d(array)]
+    found = [part[part != 0] for part in np.atleast_2d(held)]
     histogram = sum(np.bincount(values, minlength=highest + 1) for values in found)
     counts = np.asarray(histogram)
     counts[0] = array.size - sum(values.size for values in found)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 READING = {
     "storage", "documents", "csv_files", "wording", "datasets",
-    "compression", "geometry", "nifti", "nifti_geometry", "itk_files", "files", "plausibility",
+    "compression", "geometry", "nifti", "nifti_geometry", "itk_files", "files", "plausibility", "boxes",
 }  # fmt: skip
 GROUND_FLOOR = READING | {"targets", "labels", "stratification", "splits", "environment", "engines"}
 UPPER_ROOMS = {"config", "networks", "losses", "inference", "training", "evaluation", "dataset_conversion"}
@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "nifti": READING,
     "nifti_geometry": READING,
     "itk_files": READING,
+    "boxes": set(),  # arithmetic on arrays
     "files": READING,
     "plausibility": READING,
     "targets": READING,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnunet_multitask.evaluation.boxes import bounding_box, union_box
+from nnunet_multitask.boxes import bounding_box, union_box
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
