@@ -26,6 +26,7 @@ DEFINITIONS = {
     "mask_classification": mask_rules.DEFINITIONS,
     "gate": gate.DEFINITIONS,
 }
+QUALITY = ("brier", "log_loss")
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,13 @@ def score_classes(
     predicted, calibration = read_classification(path), None
     if options.calibration is not None:
         found = read_calibration(options.calibration)
-        predicted = calibrate_classification(predicted, found, options.operating_point)
+        before, predicted = predicted, calibrate_classification(predicted, found, options.operating_point)
         known = [case_id for case_id in case_ids if fingerprint(case_id) in found.fitted_on]
         calibration = {
             "file": str(options.calibration),
             "operating_point": options.operating_point,
             "in_sample_cases": len(known),
+            "before": {} if sidecar is None else _quality(before, sidecar, case_ids),
         }
         if known:
             logger.warning(
@@ -120,6 +122,18 @@ def score_classes(
         gate.check_gate(predicted, *gate.parse_gate(options.gate))
     scores = {} if sidecar is None else classification.score_cases(predicted, sidecar, case_ids)
     return ClassEvaluation(predicted, scores, calibration)
+
+
+def _quality(predicted: Classification, sidecar: LabelSidecar, case_ids: Sequence[str]) -> dict[str, Any]:
+    """Return, by target, how good probabilities were before they were calibrated, with their reliability curves."""
+    scores = classification.score_cases(predicted, sidecar, case_ids, resamples=1)  # no intervals are kept
+    return {
+        target: {
+            **{name: value for name, value in score.items() if name in QUALITY or name.startswith("ece_")},
+            "reliability": {label: entry["reliability"] for label, entry in score["per_class"].items()},
+        }
+        for target, score in scores.items()
+    }
 
 
 def score_masks_as_classes(

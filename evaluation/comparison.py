@@ -239,17 +239,21 @@ def _count_patients(sidecar: LabelSidecar | None, case_ids: list[str]) -> int | 
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
-    """Return what the files in a folder of predictions tell of the model; empty where they tell nothing."""
-    for name in (CLASSIFICATION_NAME, "plans.json"):
-        path = folder / name
-        if path.is_file():
-            document = read_json(path)
-            if name == CLASSIFICATION_NAME:
-                return dict(document.get("model", {})) if isinstance(document, dict) else {}
+    """Return what the files in a folder of predictions tell of the model; empty where they tell nothing.
+
+    nnU-Net leaves plans.json there, which names dataset and plans, but neither trainer nor folds; trainers of this
+    package leave their name in the plans, and their predictor the rest in classification.json.
+    """
+    known: dict[str, Any] = {}
+    if (folder / "plans.json").is_file():
+        document = read_json(folder / "plans.json")
+        if isinstance(document, dict):
             known = {key: document[key] for key in ("dataset_name", "plans_name") if key in document}
-            # trainers of this package leave their name in the plans, which prediction copies
-            return {**known, **document.get("multitask", {}).get("model", {})}
-    return {}
+            known |= document.get("multitask", {}).get("model", {})
+    if (folder / CLASSIFICATION_NAME).is_file():
+        document = read_json(folder / CLASSIFICATION_NAME)
+        known |= document.get("model", {}) if isinstance(document, dict) else {}
+    return known
 
 
 def _first_channel(folders: list[Path]) -> str | None:

@@ -231,6 +231,43 @@ def confusion_plot(matrix: Sequence[Sequence[int]], classes: Sequence[str], titl
     return to_picture(figure, f"Confusion matrix, {title}. {rows}.")
 
 
+def gate_plot(region: Mapping[str, Any], title: str) -> Picture:
+    """Healthy scans with a mask and missed scans, and the false-positive volume, by the threshold of a gate.
+
+    Args:
+        region: of a gate, as in evaluation.json, with "curve", "healthy" and "with_reference".
+        title: the model.
+    """
+    curve = region["curve"]
+    thresholds = [point["threshold"] for point in curve]
+    series = {
+        "healthy scans with any mask": [point["healthy_with_mask"] for point in curve],
+        "missed scans": [point["missed"] for point in curve],
+    }
+    volumes = [point["false_positive_ml"] for point in curve]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.4, 3.5), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for index, (name, values) in enumerate(series.items()):
+            line = {"color": PLOT_COLOURS[index], "linestyle": DASHES[index], "linewidth": 2.2}
+            left.step(thresholds, values, where="post", label=name, **line)
+        left.set_ylim(-0.3, max(1, *(max(values) for values in series.values())) + 0.6)
+        left.set_ylabel("scans")
+        figure.legend(loc="outside upper left", ncols=len(series), frameon=False)
+        right.step(thresholds, volumes, where="post", color=PLOT_COLOURS[2], linewidth=2.2)
+        right.set_ylabel("false-positive volume, mL")
+        right.set_ylim(0, max(volumes) * 1.08 or 1)
+        for axes in (left, right):
+            axes.set_xlim(0, 1)
+            axes.set_xlabel("threshold of the probability to be positive")
+    texts = [
+        f"{name} {values[0]} of {total} at a threshold of 0, {values[len(values) // 2]} at 0.5, {values[-1]} at 1"
+        for (name, values), total in zip(series.items(), (region["healthy"], region["with_reference"]), strict=True)
+    ]
+    volume = f"false-positive volume {volumes[0]:.2f}, {volumes[len(volumes) // 2]:.2f}, {volumes[-1]:.2f} mL"
+    return to_picture(figure, f"Effect of the gate by threshold, {title}: {'; '.join(texts)}; {volume}.")
+
+
 def to_picture(figure: Figure, alt: str, dpi: int = DPI) -> Picture:
     """Turn a figure into a picture for the page, with so many pixels per inch in the file."""
     FigureCanvasAgg(figure)  # no display is needed

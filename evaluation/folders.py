@@ -23,6 +23,7 @@ from nnunet_multitask.evaluation.class_evaluation import (
     score_classes,
     score_masks_as_classes,
 )
+from nnunet_multitask.evaluation.levels import patient_of
 from nnunet_multitask.evaluation.regions import Regions
 from nnunet_multitask.evaluation.scoring import DEFINITIONS as SCORING_DEFINITIONS
 from nnunet_multitask.evaluation.scoring import CaseScore, CaseTask, ScoringOptions, score_case
@@ -127,6 +128,7 @@ def evaluate_folders(
     for warning in warnings:
         logger.warning("WARN %s", warning)
     diagonals = {case_id: entry["diagonal_mm"] for case_id, entry in geometry.items()}
+    patients = None if sidecar is None else {case_id: patient_of(sidecar, case_id) for case_id in cases}
     flow = _case_flow(references, predictions, Path(prediction_dir), file_ending)
     return {
         "version": EVALUATION_VERSION,
@@ -152,7 +154,7 @@ def evaluate_folders(
         "warnings": [str(warning) for warning in warnings],
         "geometry": geometry,
         "cases": cases,
-        "summary": {name: summarise(cases, diagonals, name) for name in regions.values},
+        "summary": {name: summarise(cases, diagonals, name, patients) for name in regions.values},
         "classification": found_classes.scores,
         **score_masks_as_classes(found_classes, sidecar, cases, regions, class_options, maxima),
     }

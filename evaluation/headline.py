@@ -33,7 +33,8 @@ class HeadlineRow:
         digits: decimals that are shown.
         n, mean, std: over all cases, failures with the worst value; of classes the score itself, without std.
         ok_n, ok_mean, ok_std: over the cases found in both masks; None for classes.
-        interval: of the score, {"low", "high", "method"}; None where the document has none.
+        interval: of mean or score, {"low", "high", "method"}; None where the document has none.
+        ok_interval: of ok_mean.
         reason: why there is no mean.
         change: the difference from the baseline; None for the baseline, and where it has no such score.
     """
@@ -52,6 +53,7 @@ class HeadlineRow:
     ok_mean: float | None = None
     ok_std: float | None = None
     interval: Mapping[str, Any] | None = None
+    ok_interval: Mapping[str, Any] | None = None
     reason: str | None = None
     change: Change | None = None
 
@@ -69,6 +71,11 @@ class HeadlineRow:
     def interval_text(self) -> str:
         """Low to high; empty where there is no interval."""
         return interval(self.interval, self.digits)
+
+    @property
+    def ok_interval_text(self) -> str:
+        """The same over the cases found in both masks."""
+        return interval(self.ok_interval, self.digits)
 
 
 @dataclass(frozen=True)
@@ -159,6 +166,7 @@ def _segmentation(comparison: Mapping[str, Any]) -> Iterator[HeadlineRow]:
                     ok["mean"],
                     ok["std"],
                     interval=every.get("interval"),
+                    ok_interval=ok.get("interval"),
                     reason=every.get("reason") if every["mean"] is None else None,
                     change=None if entry is None else _metric_change(entry, digits),
                 )

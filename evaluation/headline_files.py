@@ -14,7 +14,7 @@ from nnunet_multitask.storage import atomic_file
 
 COLUMNS = (
     *("part", "group", "metric", "unit", "model", "n", "mean", "std", "low", "high"),
-    *("ok_n", "ok_mean", "ok_std", "difference", "difference_low", "difference_high"),
+    *("ok_n", "ok_mean", "ok_std", "ok_low", "ok_high", "difference", "difference_low", "difference_high"),
     *("test", "p", "p_holm", "wins", "ties", "losses"),
 )
 _LATEX = {
@@ -81,6 +81,8 @@ def _cells(row: HeadlineRow) -> list[Any]:
     ends = row.interval or {}
     cells = [row.part, row.group, row.metric, row.unit, row.model, row.n, row.mean, row.std]
     cells += [ends.get("low"), ends.get("high"), row.ok_n, row.ok_mean, row.ok_std]
+    ends = row.ok_interval or {}
+    cells += [ends.get("low"), ends.get("high")]
     change = row.change
     if change is None:
         return [*cells, *[None] * 9]

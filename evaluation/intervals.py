@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,32 @@ def bootstrap_intervals(
     return intervals
 
 
+def mean_intervals(values: Mapping[str, NDArray[np.float64]], units: NDArray[np.integer]) -> dict[str, Interval]:
+    """Return the intervals of the means of several metrics over the same cases, by `bootstrap_intervals`.
+
+    Args:
+        values: by metric (N,) finite numbers; without any cases the intervals are null with the reason "no_cases".
+        units: (N,) 0 to U - 1, the unit of each case.
+    """
+    if not len(units):
+        return {name: Interval(None, None, f"bca_{RESAMPLES}", reason="no_cases") for name in values}
+    table = np.stack(list(values.values()), axis=1)  # (N, M)
+    is_constant = (table == table[0]).all(axis=0)  # rounding would give it an interval of its own
+
+    def means(weights: NDArray[np.float64]) -> Statistics:
+        found = np.where(is_constant, table[0], weights @ table / weights.sum(axis=1, keepdims=True))
+        return dict(zip(values, found.T, strict=True))
+
+    return bootstrap_intervals(means, units)
+
+
+def units_of(case_ids: Iterable[str], patients: Mapping[str, str] | None = None) -> NDArray[np.integer]:
+    """Return the number of the patient of each case, 0 to U - 1 by first appearance; without patients, of each case."""
+    owners = [case_id if patients is None else patients[case_id] for case_id in case_ids]
+    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
+    return np.array([numbers[owner] for owner in owners], dtype=np.intp)
+
+
 def resampled(
     statistics: Callable[[NDArray[np.float64]], Statistics], units: NDArray[np.integer], resamples: int
 ) -> dict[str, NDArray[np.float64]]:
@@ -115,9 +142,14 @@ def resampled(
     Returns:
         By metric (B, ...) values.
     """
-    num_units = int(units.max()) + 1
+    return _in_parts(statistics, _drawn(int(units.max()) + 1, resamples), units)
+
+
+@lru_cache(maxsize=2)  # drawing takes longer than scoring, and regions and models have the same cases
+def _drawn(num_units: int, resamples: int) -> NDArray[np.uint16]:
+    """How often each unit (U,) is in each resample, (B, U)."""
     drawn = np.random.default_rng(SEED).multinomial(num_units, np.full(num_units, 1 / num_units), size=resamples)
-    return _in_parts(statistics, drawn.astype(np.float64), units)
+    return drawn.astype(np.uint16)  # of a million units none is drawn more than some ten times
 
 
 def bca_ends(
@@ -157,10 +189,12 @@ def bca_ends(
 
 def _in_parts(
     statistics: Callable[[NDArray[np.float64]], Statistics],
-    unit_weights: NDArray[np.float64],
+    unit_weights: NDArray[np.floating | np.integer],
     units: NDArray[np.integer],
 ) -> dict[str, NDArray[np.float64]]:
     """Return the statistics for (B, U) weights of units, a part of the rows at a time, for want of memory."""
     rows = max(1, VALUES_AT_ONCE // len(units))
-    parts = [statistics(unit_weights[i : i + rows][:, units]) for i in range(0, len(unit_weights), rows)]
+    parts = [
+        statistics(unit_weights[i : i + rows][:, units].astype(np.float64)) for i in range(0, len(unit_weights), rows)
+    ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from nnunet_multitask.evaluation import effect_size, multiplicity, noninferiority, statistics
-from nnunet_multitask.evaluation.intervals import RESAMPLES, Interval, bootstrap_intervals
+from nnunet_multitask.evaluation.intervals import RESAMPLES, Interval, mean_intervals
 
 PrimaryTest = Literal["paired_t", "wilcoxon", "permutation"]
 PRIMARY_TESTS: tuple[PrimaryTest, ...] = get_args(PrimaryTest)
@@ -84,10 +84,7 @@ def compare_scores(
 
 def mean_interval(differences: np.ndarray, units: np.ndarray) -> Interval:
     """Return the BCa interval of the mean of differences (N,), drawing whole units (N,), 0 to U - 1."""
-    if not len(differences):
-        return Interval(None, None, f"bca_{RESAMPLES}", reason="no_cases")
-    found = bootstrap_intervals(lambda weights: {"mean": weights @ differences / weights.sum(axis=1)}, units)
-    return found["mean"]
+    return mean_intervals({"mean": differences}, units)["mean"]
 
 
 def _unit_means(values: Sequence[float], units: np.ndarray) -> list[float]:

@@ -10,6 +10,7 @@ from nnunet_multitask.evaluation.figures import (
     Picture,
     confusion_plot,
     dsc_plot,
+    gate_plot,
     reliability_plot,
     roc_plot,
     volume_plot,
@@ -42,21 +43,16 @@ def volume_picture(comparison: Mapping[str, Any]) -> Picture | None:
     return volume_plot(volumes) if volumes else None
 
 
-def target_pictures(
-    target: str, scores: Mapping[str, Mapping[str, Any]], classes: Sequence[str], names: Sequence[str]
-) -> list[Picture]:
-    """Return the figures of a target.
-
-    Args:
-        target: its name.
-        scores: by model, as in comparison.json.
-        classes: their names.
-        names: all models of the comparison, in the order of their colours.
-    """
+def target_pictures(comparison: Mapping[str, Any], target: str) -> list[Picture]:
+    """Return the figures of a target: ROC and reliability by class, and the confusion matrix of each model."""
+    names = model_names(comparison)
+    found = {name: comparison["models"][name]["classification"].get(target) for name in names}
+    scores = {name: score for name, score in found.items() if score is not None}
+    classes = next(iter(scores.values()))["classes"]
     pictures = []
-    shown = classes if len(classes) > 2 else classes[1:]
     per_class = {
-        label: {name: s["per_class"][label] for name, s in scores.items() if label in s["per_class"]} for label in shown
+        label: {name: s["per_class"][label] for name, s in scores.items() if label in s["per_class"]}
+        for label in _shown(classes)
     }
     for label, entries in per_class.items():
         curves = {name: {**entry["roc"], "auc": entry["auc"]} for name, entry in entries.items() if entry.get("roc")}
@@ -73,6 +69,32 @@ def target_pictures(
         if score.get("confusion_matrix") and score["n"]:
             pictures.append(confusion_plot(score["confusion_matrix"], classes, f"{target}, {name}"))
     return pictures
+
+
+def calibration_pictures(comparison: Mapping[str, Any]) -> dict[str, list[Picture]]:
+    """Return, by model, the reliability curves before and after its calibration."""
+    found = {}
+    for name, model in comparison["models"].items():
+        panels = {}
+        for target, before in ((model.get("calibration") or {}).get("before") or {}).items():
+            after = model["classification"][target]
+            for label in _shown(after["classes"]):
+                curves = {"before": before["reliability"][label], "after": after["per_class"][label]["reliability"]}
+                if all(_points(curve) for curve in curves.values()):
+                    panels[f"{target}: {label}"] = curves
+        if panels:
+            found[name] = [reliability_plot(panels, ("before", "after"))]
+    return found
+
+
+def gate_pictures(comparison: Mapping[str, Any]) -> dict[str, Picture]:
+    """Return, by model with a gate, healthy scans with a mask and missed scans of the foreground by threshold."""
+    gates = {name: model["gate"] for name, model in comparison["models"].items() if model.get("gate")}
+    return {name: gate_plot(gate["regions"][FOREGROUND], name) for name, gate in gates.items()}
+
+
+def _shown(classes: Sequence[str]) -> Sequence[str]:
+    return classes if len(classes) > 2 else classes[1:]
 
 
 def _points(curve: Mapping[str, Sequence[float]] | None) -> bool:

@@ -37,11 +37,19 @@ TEST_TITLES = {
     "delong": "DeLong",
     "mcnemar": "McNemar",
 }
+PUBLISHED_TITLES = {name: name.upper() for name in ("dsc", "hd", "hd95", "auc", "mcc", "f1")} | {"iou": "IoU"}
 RULE_TITLES = {
     "any_voxel": "any voxel",
     "volume": "volume",
     "largest_component": "largest component",
     "maximum_probability": "maximum probability",
+}
+LEVEL_TITLES = {
+    "slice": "slice",
+    "patient_any_scan": "patient, any scan",
+    "patient_mean_scan": "patient, mean of scans",
+    "patient_any_slice": "patient, any slice",
+    "patient_mean_slice": "patient, mean of slices",
 }
 REASONS = {
     "one_class": "one class only",
@@ -63,6 +71,11 @@ REASONS = {
     "no_discordant_case": "both decide every case alike",
     "decisions_only": "decides without a score",
     "no_folds": "no folds to fit a threshold on",
+    "no_slice_labels": "no labels of slices",
+    "no_slice_probabilities": "no probabilities of slices",
+    "one_scan_per_patient": "one scan a patient",
+    "no_positive_class": "no class is the positive one",
+    "no_positive_scan": "no positive scan",
 }
 MINUS = "\u2212"
 
@@ -93,11 +106,24 @@ def interval(ends: Mapping[str, Any] | None, digits: int = 3, *, with_sign: bool
     return f"{text(ends['low'], digits)} to {text(ends['high'], digits)}"
 
 
+def percent_interval(ends: Mapping[str, Any]) -> str:
+    """Return an interval of a share in percent; empty where there is none."""
+    shares = {name: None if ends[name] is None else 100 * ends[name] for name in ("low", "high")}
+    text = interval(shares, 1)
+    return f"{text} %" if text else ""
+
+
 def p_value(p: float | None, why: str | None = None) -> str:
     """Return p for a table; where there is none, n/a and why."""
     if p is None:
         return f"n/a ({reason(why)})" if why else "n/a"
     return "< 0.001" if p < 0.001 or math.isclose(p, 0) else f"{p:.3f}"
+
+
+def published_title(metric: str) -> str:
+    """Return how the tables of papers call a metric: "dice_IVH" is "Dice IVH"."""
+    first, *rest = metric.split("_")
+    return " ".join([PUBLISHED_TITLES.get(first, first.capitalize()), *(PUBLISHED_TITLES.get(w, w) for w in rest)])
 
 
 def markdown(text: Any) -> str:

@@ -1,8 +1,7 @@
 """CLAIM 2024 and TRIPOD+AI against this report: which items it fills, and which stay with the author of a paper.
 
-The items are named by their number and a few words of our own; their text is in the guidelines:
-CLAIM: Tejani et al., Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 update, Radiol Artif Intell
-6, 2024. TRIPOD+AI: Collins et al., TRIPOD+AI statement, BMJ 385, 2024.
+The items are named by their number and a few words of our own; their text is in the guidelines. The numbers are those
+of these versions: CLAIM of 2020 has 42 items and TRIPOD of 2015 has 22, both numbered otherwise.
 """
 
 from __future__ import annotations
@@ -31,9 +30,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Guideline:
-    """A guideline with its items in order."""
+    """A guideline of one version: name, where it was published, items in order."""
 
     name: str
+    source: str
     items: tuple[Item, ...]
 
 
@@ -43,6 +43,8 @@ def _author(number: str, topic: str) -> Item:
 
 CLAIM = Guideline(
     "CLAIM 2024",
+    "Checklist for Artificial Intelligence in Medical Imaging, 2024 update (44 items): Tejani et al., Radiology: "
+    "Artificial Intelligence 6(4), 2024, doi 10.1148/ryai.240300.",
     (
         _author("1", "title names the kind of AI"),
         _author("2", "abstract with design, methods, results"),
@@ -71,7 +73,7 @@ CLAIM = Guideline(
         _author("25", "training: augmentation, hyper-parameters, number of models"),
         _author("26", "how the final model was chosen"),
         Item("27", "ensembles", "partly", "compared"),
-        Item("28", "metrics of performance, defined", "report", "definitions"),
+        Item("28", "metrics of performance, beside those of published models", "report", "definitions"),
         Item("29", "tests and uncertainty", "report", "definitions"),
         Item("30", "robustness: other kinds of cases", "partly", "strata"),
         _author("31", "explainability"),
@@ -92,7 +94,8 @@ CLAIM = Guideline(
 )
 
 TRIPOD_AI = Guideline(
-    "TRIPOD+AI",
+    "TRIPOD+AI 2024",
+    "TRIPOD+AI statement (27 items, 52 with their parts): Collins et al., BMJ 385, 2024, doi 10.1136/bmj-2023-078378.",
     (
         _author("1", "title names population, outcome, development or evaluation"),
         _author("2", "abstract by its own checklist"),
@@ -119,7 +122,7 @@ TRIPOD_AI = Guideline(
         Item("12c", "type of model, how it was built", "partly", "compared"),
         _author("12d", "heterogeneity between clusters"),
         Item("12e", "measures of performance", "report", "definitions"),
-        _author("12f", "updating of the model, such as recalibration"),
+        Item("12f", "updating of the model, such as recalibration", "partly", "calibration"),
         Item("12g", "how predictions were made in the evaluation", "partly", "compared"),
         _author("13", "class imbalance in training"),
         _author("14", "fairness of the approach"),
@@ -140,7 +143,7 @@ TRIPOD_AI = Guideline(
         Item("22", "the full model, for use by others", "partly", "compared"),
         Item("23a", "performance with intervals, in key subgroups too", "report", "strata"),
         _author("23b", "heterogeneity of performance between clusters"),
-        _author("24", "results of updating"),
+        Item("24", "results of updating", "partly", "calibration"),
         _author("25", "interpretation, fairness included"),
         Item("26", "limitations", "partly", "limits"),
         _author("27a", "poor or missing input in use"),

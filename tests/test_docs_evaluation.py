@@ -11,6 +11,15 @@ import pytest
 
 from nnunet_multitask.cli import evaluate
 from nnunet_multitask.evaluation import diameters, segmentation
+from nnunet_multitask.evaluation.report import (
+    CASES_NAME,
+    COMPARISON_NAME,
+    HEADLINE_CSV_NAME,
+    HEADLINE_LATEX_NAME,
+    MARKDOWN_NAME,
+    REPORT_NAME,
+    SECTIONS,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
@@ -34,3 +43,14 @@ def test_options_that_the_segmentation_part_names_exist() -> None:
     named = set(re.findall(r"--[a-z][a-z-]+", SEGMENTATION))
     assert {"--nsd-tolerance-mm", "--both-empty", "--lesion-rule", "--missing-predictions"} <= named
     assert named <= known
+
+
+def test_every_section_of_the_report_is_described_in_order() -> None:
+    report = TEXT[TEXT.index("### The report") : TEXT.index("### A model on a data set")]
+    found = re.findall(r"^\| ([A-Z][^|]*?) \|", report, re.MULTILINE)
+    assert found == list(SECTIONS.values())
+
+
+def test_files_of_the_report_are_described() -> None:
+    for name in (REPORT_NAME, MARKDOWN_NAME, COMPARISON_NAME, CASES_NAME, HEADLINE_CSV_NAME, HEADLINE_LATEX_NAME):
+        assert f"`{name}`" in TEXT

@@ -121,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.evaluation.mapped_predictions import map_models
     from nnunet_multitask.evaluation.published_results import beside_published, read_published
     from nnunet_multitask.evaluation.report import write_report
+    from nnunet_multitask.evaluation.run_cost import Stopwatch
     from nnunet_multitask.evaluation.triage import triage_models
 
     check_output(args.output, is_folder=True)
@@ -140,6 +141,7 @@ def run(args: argparse.Namespace) -> int:
             sidecar=sidecar,
             file_ending=dataset.file_ending,
         )
+    watch = Stopwatch()
     comparison = compare_folders(
         args.reference,
         models,
@@ -164,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
         rates = {"arrivals_per_hour": args.arrivals_per_hour, "minutes_per_scan": args.minutes_per_scan}
         additions["triage"] = triage_models(comparison, args.triage, **rates)
     comparison |= additions
-    report = write_report(comparison, args.output)
+    report = write_report(comparison, args.output, watch.cost(args.num_workers))
     if args.json:
         answer = {
             "report": str(report),

@@ -159,7 +159,9 @@ def test_calibration_and_gate_of_the_model_that_classifies(
     document = json.loads((classified / "out" / "comparison.json").read_text())
     stock, better = document["models"]["stock"], document["models"]["better"]
     assert stock["calibration"] is stock["gate"] is None
+    before = better["calibration"].pop("before")["blood"]
     assert better["calibration"] == {"file": str(file), "operating_point": "youden", "in_sample_cases": 1}
+    assert before["brier"] == pytest.approx((0.1**2 + 0.2**2) / 2)
     assert better["gate"]["regions"]["foreground"]["missed"]["after"]["n"] == 2
     assert better["classification"]["blood"]["cases"]["b"]["decision"] == "no"
     assert "healthy" in document["definitions"]["gate"]

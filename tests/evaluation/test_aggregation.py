@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from nnunet_multitask.evaluation.aggregation import diagonal, empty_policy, penalised_pairs, statistics, summarise
 from nnunet_multitask.evaluation.lesions import lesion_detection
@@ -40,12 +41,38 @@ def test_ok_and_penalised_means_by_hand() -> None:
         "median": 0.0,
         "min": 0.0,
         "max": 0.75,
+        "interval": {
+            "low": None,
+            "high": None,
+            "method": "bca_2000",
+            "confidence": 0.95,
+            "reason": "fewer_than_10_units",
+        },
     }
     assert summary["hd"]["ok"]["mean"] == 2.0
     assert summary["hd"]["penalised"]["mean"] == pytest.approx((2 + 20 + 30) / 3)
     assert summary["sensitivity"]["defined"]["mean"] == pytest.approx(0.5)  # 1 and 0: the missed case counts
     assert summary["precision"]["defined"]["n"] == 2
     assert summary["volume_error_ml"]["defined"]["n"] == 4
+
+
+def test_intervals_of_means_draw_whole_patients() -> None:
+    values = {f"c{i}": i % 5 + 3 for i in range(24)}
+    cases = scores(values, dict.fromkeys(values, 5))
+    alone = summarise(cases, dict.fromkeys(cases, 10.0), "foreground")
+    pairs = summarise(cases, dict.fromkeys(cases, 10.0), "foreground", {c: f"p{int(c[1:]) // 2}" for c in cases})
+    for metric, kind in (("dsc", "penalised"), ("dsc", "ok"), ("hd95", "penalised"), ("volume_ml", "defined")):
+        found = alone[metric][kind]
+        assert found["interval"]["method"] == "bca_2000"
+        assert pairs[metric][kind]["interval"]["method"] == "bca_2000_by_patient"
+        if metric != "volume_ml":  # which is the same everywhere
+            assert found["interval"]["low"] < found["mean"] < found["interval"]["high"]
+    assert alone["volume_ml"]["defined"]["interval"]["reason"] == "all_resamples_equal"
+    expected = scipy.stats.bootstrap(
+        ([case["foreground"]["dsc"] for case in cases.values()],), np.mean, n_resamples=9999, rng=0
+    ).confidence_interval
+    found = alone["dsc"]["penalised"]["interval"]
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), abs=0.006)
 
 
 def test_scans_are_detected_or_not() -> None:

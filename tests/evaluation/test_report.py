@@ -19,6 +19,7 @@ import pytest
 from nnunet_multitask.evaluation.comparison import compare_folders
 from nnunet_multitask.evaluation.published_results import beside_published, published_names
 from nnunet_multitask.evaluation.report import render_report, write_report
+from nnunet_multitask.evaluation.run_cost import RunCost
 from nnunet_multitask.evaluation.triage import triage_models
 from nnunet_multitask.labels import read_sidecar
 
@@ -247,6 +248,42 @@ def test_attributes_of_the_sidecar_group_the_cases(cohort: Path) -> None:
     }
     assert "scanner vendor" in render_report(document)
     assert compare(cohort, sidecar=None)["attributes"] == {}
+
+
+def test_every_part_that_was_asked_for_is_on_the_page(whole_comparison: str) -> None:
+    html = render_report(json.loads(whole_comparison), RunCost(3, 12.34, 210.0))
+    Page(html)
+    for text in (
+        "Dataset042_Blood</td><td",  # of both: the second classifies
+        "only the 14 cases that every model predicted",
+        "absent from base: case_98; multi: x_99",
+        "No model knows the labels</span> IVH",
+        "none: background",
+        "patient, any slice",
+        "every axial slice with a known label",
+        "decisions: youden",
+        "Quality of the probabilities of these cases before and after",
+        "behind the gate",
+        "Healthy scans with any mask",
+        "This comparison: 12.3 s for scoring and tests, with 3 workers; at most 210 MiB",
+        "median 2.65 s of the network a case, 37.1 s for 14 cases",
+        "run time of the network not recorded",
+        "of base they are not known here",
+        "Brier score",
+        "Effect of the gate by threshold, multi",
+        "nnunet-multitask compare ...",
+    ):
+        assert text in html, text
+    assert "not recorded" not in re.search(r"Dataset</th>.*?</tr>", html).group()
+
+
+def test_an_item_of_a_guideline_is_filled_only_by_a_section_that_is_there(cohort: Path) -> None:
+    html = render_report(compare(cohort, images_dir=None, sidecar=None))
+    for number in ("12f", "15"):  # calibration, classification
+        assert f"{number}</th>" in html
+        row = re.search(rf'"row">{number}</th>.*?</tr>', html).group()
+        assert "the author</td>" in row
+        assert "href" not in row
 
 
 def test_published_tables_and_triage_stand_on_the_page_only_where_they_were_asked_for(

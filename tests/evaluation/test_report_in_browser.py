@@ -109,6 +109,28 @@ def test_a_narrow_screen_scrolls_tables_and_says_so(browser: Any, report: Path) 
     page.close()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_with_everything_in_it(browser: Any, whole_comparison: str, tmp_path: Path, width: int) -> None:
+    path = write_report(json.loads(whole_comparison), tmp_path / "out")
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    requests: list[str] = []
+    faults: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(path.as_uri())
+    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+    assert not faults
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for box in page.locator(".scroll").all():  # what is wider than the screen says so
+        if box.is_visible() and box.evaluate(
+            "e => e.firstElementChild.scrollWidth > e.firstElementChild.clientWidth + 1"
+        ):
+            assert box.locator(".cue").is_visible()
+    assert _serious(page) == []
+    page.close()
+
+
 def _serious(page: Any) -> list[str]:
     found = axe.Axe().run(page).response["violations"]
     return [f"{v['id']}: {v['nodes'][0]['html']}" for v in found if v["impact"] in ("serious", "critical")]
