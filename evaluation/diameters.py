@@ -17,6 +17,8 @@ from scipy.spatial.distance import cdist
 from nnunet_multitask.evaluation.components import Lesions, find_lesions
 
 DEFINITIONS = {
+    "axial_axis": "axial slices stand at right angles to the array axis that runs most nearly from foot to head by the "
+    "affine of the reference (geometry: axial_axis); oblique scans are not resampled",
     "reference_largest_diameter_mm": "largest distance in mm between two points of the outline of a lesion "
     "(26-connected) of the reference on an axial slice; over all lesions and slices",
     "reference_abc2_ml": "volume of the reference by A x B x C / 2 in mL, summed over its lesions (26-connected): A "
@@ -32,7 +34,7 @@ def largest_diameter_mm(mask: ArrayLike, *, spacing_mm: Sequence[float]) -> floa
     """Return the largest diameter of any lesion on any slice.
 
     Args:
-        mask: (Z, Y, X) bool.
+        mask: (Z, Y, X) bool; the first axis counts the axial slices, whatever the scan's own order is.
         spacing_mm: (z, y, x).
 
     Returns:
@@ -48,7 +50,7 @@ def abc2_ml(mask: ArrayLike, *, spacing_mm: Sequence[float]) -> float:
     ventricles or along the skull.
 
     Args:
-        mask: (Z, Y, X) bool.
+        mask: (Z, Y, X) bool; the first axis counts the axial slices, whatever the scan's own order is.
         spacing_mm: (z, y, x).
 
     Returns:

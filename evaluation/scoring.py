@@ -21,6 +21,7 @@ from nnunet_multitask.evaluation.regions import Regions
 from nnunet_multitask.evaluation.segmentation import DEFAULT_NSD_TOLERANCE_MM, BothEmpty, segmentation_metrics
 from nnunet_multitask.evaluation.slices import SliceQuestion, slice_detection, slice_scores
 from nnunet_multitask.files import Volume, check_same_geometry, read_mask
+from nnunet_multitask.geometry import axial_axis
 from nnunet_multitask.targets import Label
 
 DEFINITIONS = {"largest_lesion_ml": "volume of the largest lesion (26-connected part) of the prediction, in mL"}
@@ -137,6 +138,7 @@ def score_case(task: CaseTask) -> CaseScore | list[InputError]:
         "shape": list(reference.array.shape),
         "spacing_mm": list(reference.spacing_mm),
         "diagonal_mm": diagonal(reference.array.shape, reference.spacing_mm),
+        "axial_axis": axial_axis(reference.affine),
         "prediction": "missing" if prediction is None else "found",
     }
     repaired = {"reference": reference.repaired_voxels, "prediction": prediction.repaired_voxels if prediction else 0}
@@ -160,7 +162,7 @@ def _check_slices(task: CaseTask, reference: Volume) -> None:
 
 def _score_regions(task: CaseTask, masks: Sequence[_Held]) -> dict[str, dict[str, Any]]:
     """Scores by region of a reference and, unless it is missing, a prediction."""
-    shape, spacing_mm = masks[0].scan.array.shape, masks[0].scan.spacing_mm
+    shape, axial = masks[0].scan.array.shape, axial_axis(masks[0].scan.affine)
     # everything outside the box is background in both
     held = [mask.box for mask in masks if mask.box is not None]
     box = join_boxes(held) if held else (slice(0, 1),) * 3
@@ -172,7 +174,7 @@ def _score_regions(task: CaseTask, masks: Sequence[_Held]) -> dict[str, dict[str
     for name, values in task.regions.values.items():
         if values not in by_values:
             found = task.regions.mask(true_labels, name), task.regions.mask(scored_labels, name)
-            by_values[values] = _score_masks(*found, shape, spacing_mm, task.options)
+            by_values[values] = _score_masks(*found, masks[0].scan, axial, task.options)
         scores[name] = by_values[values]
         asked = [question for question in task.questions if question.region == name and question.target in task.slices]
         if asked:
@@ -189,11 +191,12 @@ def _score_regions(task: CaseTask, masks: Sequence[_Held]) -> dict[str, dict[str
 def _score_masks(
     reference: NDArray[np.bool_],
     prediction: NDArray[np.bool_],
-    shape: tuple[int, ...],
-    spacing_mm: tuple[float, float, float],
+    scan: Volume,
+    axial: int,
     options: ScoringOptions,
 ) -> dict[str, Any]:
-    """Every score of a region; the masks are parts of a scan of the named shape."""
+    """Every score of a region; the masks are parts of a scan, whose axial slices are along the named axis."""
+    spacing_mm = scan.spacing_mm
     score = segmentation_metrics(
         reference,
         prediction,
@@ -201,13 +204,14 @@ def _score_masks(
         nsd_tolerance_mm=options.nsd_tolerance_mm,
         both_empty=options.both_empty,
     )
+    reference, prediction = np.moveaxis(reference, axial, 0), np.moveaxis(prediction, axial, 0)
     lesions, predicted = find_lesions(reference), find_lesions(prediction)
-    diameter_mm, abc2_ml = lesion_sizes(lesions, spacing_mm)
+    diameter_mm, abc2_ml = lesion_sizes(lesions, [spacing_mm[axial], *np.delete(spacing_mm, axial)])
     return {
         **score.to_json(),
         "reference_largest_diameter_mm": diameter_mm,
         "reference_abc2_ml": abc2_ml,
         "largest_lesion_ml": float(predicted.voxels.max(initial=0)) * math.prod(spacing_mm) / 1000,
         "lesions": match_lesions(lesions, predicted, LesionRule.parse(options.lesion_rule)).to_json(),
-        "slices": slice_scores(reference, prediction, shape[0]),
+        "slices": slice_scores(reference, prediction, scan.array.shape[axial]),
     }

@@ -26,6 +26,15 @@ def spacing_of(affine: Affine) -> npt.NDArray[np.float64]:
     return np.asarray(np.linalg.norm(affine[:3, :3], axis=0))
 
 
+def axial_axis(affine: Affine) -> int:
+    """Return the axis, 0 to 2, of an array (Z, Y, X) that runs most nearly from foot to head: it counts axial slices.
+
+    It is 0 for what most scanners store; sagittal or coronal series, and what was reoriented, have another.
+    """
+    upwards = np.abs(affine[2, :3]) / spacing_of(affine)  # (x, y, z)
+    return 2 - int(np.flatnonzero(upwards == upwards.max())[-1])
+
+
 def check_spacing(spacing_xyz_mm: npt.NDArray[np.float64], path: Path) -> None:
     """Check the distances of voxel centres along (x, y, z).
 

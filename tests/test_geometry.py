@@ -9,7 +9,14 @@ import pytest
 from nifti_files import LPS, oblique, sheared
 
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.geometry import check_affine, check_right_angles, check_spacing, corners_mm, spacing_of
+from nnunet_multitask.geometry import (
+    axial_axis,
+    check_affine,
+    check_right_angles,
+    check_spacing,
+    corners_mm,
+    spacing_of,
+)
 
 PATH = Path("a.nii.gz")
 
@@ -56,3 +63,18 @@ def test_affines_that_are_refused() -> None:
     infinite[0, 3] = np.inf
     with pytest.raises(InputError, match=r"\[bad-affine\] .*expected finite directions and origin"):
         check_affine(infinite, PATH)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ([[-1, 0, 0], [0, -1, 0], [0, 0, 5]], 0),
+        ([[0, 0, 1], [1, 0, 0], [0, 1, 0]], 1),  # index y runs upwards
+        ([[0, 1, 0], [0, 0, 1], [-3, 0, 0]], 2),  # index x runs downwards
+        ([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]], 0),  # tilted by 37 degrees: the nearest one
+    ],
+)
+def test_axial_axis(columns: list[list[float]], expected: int) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = columns
+    assert axial_axis(affine) == expected

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from nnunet_multitask.documents import write_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.evaluation.case_table import write_case_table
 from nnunet_multitask.evaluation.comparison import ComparisonOptions, compare_folders
+from nnunet_multitask.evaluation.report import write_report
+from nnunet_multitask.evaluation.run_cost import RunCost
 from nnunet_multitask.labels import read_sidecar
 
 LABELS = {"background": 0, "IPH": 1, "IVH": 2}
@@ -146,9 +146,10 @@ def test_unknown_tests_metrics_and_margins_are_refused_together(cohort: Path) ->
 
 def test_the_same_inputs_give_the_same_bytes(cohort: Path, tmp_path: Path) -> None:
     options = {"sidecar": read_sidecar(cohort / "class_labels.json"), "images_dir": cohort / "images"}
-    for name in ("first", "second"):
-        document = compare(cohort, **options)
-        write_json(tmp_path / name / "comparison.json", document)
-        write_case_table(document, tmp_path / name / "cases.csv")
-    for name in ("comparison.json", "cases.csv"):
-        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    folders = tmp_path / "first", tmp_path / "second"
+    for workers, folder in enumerate(folders, 1):  # one process, and two; what it cost differs, too
+        write_report(compare(cohort, **options, num_workers=workers), folder, RunCost(workers, workers / 3, None))
+    names = {path.name for path in folders[0].iterdir()} - {"report.html", "report.md"}
+    assert names == {"comparison.json", "cases.csv", "headline.csv", "headline.tex"}
+    for name in names:
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()

@@ -58,6 +58,32 @@ def test_every_region_by_hand(cohort: Path) -> None:
         assert name in document["definitions"]["segmentation"]
 
 
+@pytest.mark.parametrize(("order", "axial"), [((0, 1, 2), 0), ((2, 1, 0), 2), ((1, 0, 2), 1), ((2, 0, 1), 1)])
+def test_a_scan_stored_along_another_axis_scores_the_same(
+    cohort: Path, write_nifti: Callable[..., Path], order: tuple[int, ...], axial: int
+) -> None:
+    """The same voxels of the same patient, the axes of the array in another order, and one of them backwards."""
+    expected = evaluate(cohort)
+    for folder in ("labels", "baseline"):
+        for path in (cohort / folder).glob("*.nii.gz"):
+            image = nibabel.load(path)
+            array = np.asarray(image.dataobj).T.transpose(order)[::-1]  # (z, y, x) of the new order
+            columns = [2 - axis for axis in reversed(order)]  # old voxel axis (x, y, z) of each new one
+            affine = image.affine.copy()
+            affine[:3, :3] = image.affine[:3, columns]
+            affine[:3, 3] += affine[:3, 2] * (array.shape[0] - 1)
+            affine[:3, 2] *= -1
+            write_nifti(cohort / "turned" / folder / path.name, array, affine)
+    found = evaluate_folders(cohort / "turned" / "labels", cohort / "turned" / "baseline", labels=LABELS)
+    assert {entry["axial_axis"] for entry in found["geometry"].values()} == {axial}
+    assert found["geometry"]["c1"]["diagonal_mm"] == pytest.approx(expected["geometry"]["c1"]["diagonal_mm"])
+    for case_id, regions in expected["cases"].items():
+        for region, score in regions.items():
+            for name, value in score.items():
+                turned = found["cases"][case_id][region][name]
+                assert turned == (pytest.approx(value) if isinstance(value, (float, dict)) else value), name
+
+
 def test_several_processes_and_one_give_the_same(cohort: Path) -> None:
     assert evaluate(cohort, num_workers=2) == evaluate(cohort)
 
