@@ -26,7 +26,15 @@ class MultiTaskConfig:
             under a learned spatial attention; ``guided``: beside both the mean under the network's own foreground
             probability (detached), and the share of the patch which that foreground fills.
         dropout: dropout probability in front of the heads.
-        classification_weight: weight of the classification loss beside nnU-Net's segmentation loss.
+        classification_weight: weight of the classification loss beside nnU-Net's segmentation loss; where weights are
+            learned, the one that they start from.
+        loss_balancing: how the weights of both losses are found. ``fixed``: as set; ``uncertainty``: learned from the
+            size of the losses; ``gradnorm``: learned from the size of their gradients and their progress; ``pcgrad``:
+            as set, and conflicting gradients of the encoder are projected (needs the extra ``pcgrad``).
+        warmup_epochs: epochs over which the classification's weight grows linearly to its full size; weights are
+            learned from then on.
+        gradnorm_alpha: how strongly ``gradnorm`` pulls a task that lags behind; 0 makes the gradients equally large.
+        balancing_rate: learning rate of learned weights.
         classification_loss: ``cross_entropy`` (binary and multilabel: binary cross-entropy) or ``focal``.
         focal_gamma: how much the focal loss passes over what is decided already; 0 is cross-entropy.
         learning_rate_factor: learning rate of fusion and heads as a multiple of that of encoder and decoder.
@@ -47,6 +55,10 @@ class MultiTaskConfig:
     pooling: Literal["average", "attention", "guided"] = "guided"
     dropout: float = 0.1
     classification_weight: float = 0.3
+    loss_balancing: Literal["fixed", "uncertainty", "gradnorm", "pcgrad"] = "fixed"
+    warmup_epochs: int = 0
+    gradnorm_alpha: float = 1.5
+    balancing_rate: float = 0.01
     classification_loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     focal_gamma: float = 2.0
     learning_rate_factor: float = 1.0
@@ -62,7 +74,10 @@ class MultiTaskConfig:
         _check_range(self, "fusion_channels", 1, None)
         _check_range(self, "dropout", 0, 0.95)
         _check_range(self, "classification_weight", 0, None)
-        _check_range(self, "focal_gamma", 0, None)
+        for name in ("warmup_epochs", "gradnorm_alpha", "balancing_rate", "focal_gamma"):
+            _check_range(self, name, 0, None)
+        if self.loss_balancing in ("uncertainty", "gradnorm") and self.classification_weight == 0:
+            raise ValueError("classification_weight must be above 0 where learned weights start from it, got 0")
         _check_range(self, "learning_rate_factor", 0, None)
         _check_range(self, "label_smoothing", 0, 0.99)
         _check_range(self, "empty_patch_weight", 0, 1)
@@ -90,6 +105,9 @@ class ScheduleConfig:
         case_sampling: how often a training case is drawn. ``natural``: all alike, nnU-Net's; ``balanced``: by the
             inverse frequency of its classes in the training fold; ``weights``: by the ``weight`` of the sidecar.
         mirroring: mirror patches in training and at test time.
+        micro_batch_size: samples that go through the network at a time, their gradients added up over the batch, so
+            that a large batch fits into little memory; 0 takes the batch as a whole. Losses that are means over
+            samples or labels keep their gradient; Dice over the batch is then taken over each part by itself.
         save_every: epochs between two writings of ``checkpoint_latest.pth``.
         early_stopping_patience: epochs without a better validation loss (of both tasks together, where there are two)
             after which the training ends; 0 trains all epochs.
@@ -108,6 +126,7 @@ class ScheduleConfig:
     foreground_oversampling: float = 0.33
     case_sampling: Literal["natural", "balanced", "weights"] = "natural"
     mirroring: bool = True
+    micro_batch_size: int = 0
     save_every: int = 50
     early_stopping_patience: int = 0
     seed: int = 12345
@@ -116,7 +135,7 @@ class ScheduleConfig:
         _check_types(self)
         for name in ("epochs", "iterations", "val_iterations", "restart_epochs", "restart_factor", "save_every"):
             _check_range(self, name, 1, None)
-        for name in ("learning_rate", "weight_decay", "early_stopping_patience", "seed"):
+        for name in ("learning_rate", "weight_decay", "micro_batch_size", "early_stopping_patience", "seed"):
             _check_range(self, name, 0, None)
         _check_range(self, "foreground_oversampling", 0, 1)
 

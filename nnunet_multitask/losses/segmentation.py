@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,8 +20,8 @@ class AnnotatedSamplesLoss(nn.Module):
     mask gives the labelled one the gradient that it has alone.
 
     In a distributed training each process weighs by its share of the annotated samples, so that the mean over the
-    processes is the mean over those samples. With batch Dice all samples stay: a sample without mask adds nothing to
-    the sums that the Dice is made of, and the processes gather those sums sample by sample.
+    processes is the mean over those samples. With batch Dice all samples stay, and only cross-entropy is weighed: a
+    sample without mask adds nothing to the sums that the Dice is made of, which nnU-Net gathers over the processes.
 
     Args:
         loss: nnU-Net's loss at one scale, of logits (B, K, *spatial) and target (B, C, *spatial).
@@ -38,11 +40,12 @@ class AnnotatedSamplesLoss(nn.Module):
         annotated = annotated_samples(target, self.ignore_label)
         if not is_distributed():
             return self._mean(logits, target, annotated)
-        if self.batch_dice:
-            return self.loss(logits, target)
         count = annotated.sum().float()
         share = count / mean_over_processes(count).clamp(min=1e-6)
-        return share * self._mean(logits, target, annotated)
+        if not self.batch_dice:
+            return share * self._mean(logits, target, annotated)
+        with _cross_entropy_weighed(self.loss, share):
+            return self.loss(logits, target)
 
     def _mean(self, logits: torch.Tensor, target: torch.Tensor, annotated: torch.Tensor) -> Any:
         if annotated.all():
@@ -50,6 +53,17 @@ class AnnotatedSamplesLoss(nn.Module):
         if not annotated.any():
             return 0 * self.loss(logits, target)
         return self.loss(logits[annotated], target[annotated])
+
+
+@contextmanager
+def _cross_entropy_weighed(loss: Any, factor: torch.Tensor) -> Iterator[None]:
+    """Multiply the weight of cross-entropy in nnU-Net's compound loss, while the block runs."""
+    weight = loss.weight_ce
+    loss.weight_ce = weight * factor
+    try:
+        yield
+    finally:
+        loss.weight_ce = weight
 
 
 def annotated_samples(target: torch.Tensor, ignore_label: int | None) -> torch.Tensor:

@@ -11,6 +11,7 @@ from torch import nn
 from nnunet_multitask.config import MultiTaskConfig
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.networks.attention_fusion import AttentionFusion
+from nnunet_multitask.networks.gradient_probe import fork
 from nnunet_multitask.networks.heads import ClassificationHeads
 
 
@@ -51,25 +52,30 @@ class MultiTaskUNet(nn.Module):
         self.heads = ClassificationHeads(self.fusion.output_channels, num_outputs, config.dropout)
 
     def forward(
-        self, x: torch.Tensor, classify: bool = False
+        self, x: torch.Tensor, classify: bool = False, probe: torch.Tensor | None = None
     ) -> torch.Tensor | list[torch.Tensor] | tuple[torch.Tensor | list[torch.Tensor], dict[str, torch.Tensor]]:
         """Segment a patch, and classify it where asked to.
 
         Args:
             x: patch, (B, C, *spatial).
             classify: return the class logits too.
+            probe: where to note how the gradients of decoder and branch meet in the last stage that both share, see
+                ``gradient_probe.fork``.
 
         Returns:
             Segmentation logits (B, K, *spatial), a list of them from fine to coarse under deep supervision; with
             ``classify`` a pair of that and the logits of each target, (B, outputs).
         """
-        features = self.encoder(x)
+        features = shared = self.encoder(x)
+        if probe is not None:
+            last, also_last = fork(features[-1], probe)
+            features, shared = [*features[:-1], last], [*features[:-1], also_last]
         segmentation = self.decoder(features)
         if not classify:
             return segmentation
         finest = segmentation[0] if isinstance(segmentation, (list, tuple)) else segmentation
         foreground = foreground_probability(finest.detach(), self.has_regions) if self.fusion.guided else None
-        return segmentation, self.heads(self.fusion(features, foreground))
+        return segmentation, self.heads(self.fusion(shared, foreground))
 
 
 def foreground_probability(logits: torch.Tensor, has_regions: bool) -> torch.Tensor:

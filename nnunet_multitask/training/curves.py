@@ -14,11 +14,17 @@ from nnunet_multitask.losses.classification import UNKNOWN
 NAN = float("nan")
 TRAIN_LOSS = "train_losses_classification"
 VAL_LOSS = "val_losses_classification"
+GRADIENT_COSINE = "gradient_cosine"
+WEIGHTS = ("loss_weights/segmentation", "loss_weights/classification")
 
 
 def curve_names(targets: Mapping[str, Target]) -> list[str]:
-    """Return the name of every curve: the two losses, and for each target AUC and the recall of each class."""
-    names = [TRAIN_LOSS, VAL_LOSS]
+    """Return the name of every curve.
+
+    These are the two losses, the cosine between both tasks' gradients, the weights of both losses, and for each
+    target AUC and the recall of each class.
+    """
+    names = [TRAIN_LOSS, VAL_LOSS, GRADIENT_COSINE, *WEIGHTS]
     for target in targets.values():
         names += [auc_name(target), *(recall_name(target, class_name) for class_name in target.classes)]
     return names
@@ -32,6 +38,12 @@ def auc_name(target: Target) -> str:
 def recall_name(target: Target, class_name: str) -> str:
     """Return the name of the recall curve of a class."""
     return f"{target.name}/recall/{class_name}"
+
+
+def mean_of_known(values: Sequence[float]) -> float:
+    """Return the mean of the values that are no NaN; NaN where there is none."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else NAN
 
 
 def patch_scores(target: Target, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -69,7 +81,7 @@ def patch_scores(target: Target, probabilities: np.ndarray, labels: np.ndarray) 
 
 
 def draw_curves(path: Path, curves: Mapping[str, Sequence[float]], targets: Mapping[str, Target]) -> None:
-    """Draw the losses, and one panel for each target, as a PNG.
+    """Draw the losses, the balance of the tasks, and one panel for each target, as a PNG.
 
     Args:
         path: file to write.
@@ -79,13 +91,18 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[float]], targets: Mapp
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.2 * (1 + len(targets))), layout="constrained")
+    figure = Figure(figsize=(10, 3.2 * (2 + len(targets))), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1 + len(targets), 1, squeeze=False)[:, 0]
+    panels = figure.subplots(2 + len(targets), 1, squeeze=False)[:, 0]
     for name, label in ((TRAIN_LOSS, "training"), (VAL_LOSS, "validation")):
         panels[0].plot(curves[name], marker=".", label=label)
     panels[0].set(title="Classification loss", xlabel="epoch", ylabel="loss")
-    for panel, target in zip(panels[1:], targets.values(), strict=True):
+    panels[1].plot(curves[GRADIENT_COSINE], marker=".", color="black", label="cosine of the gradients")
+    panels[1].axhline(0, color="gray", linewidth=0.8)
+    for name in WEIGHTS:
+        panels[1].plot(curves[name], marker=".", alpha=0.7, label=f"weight of the {name.rpartition('/')[2]}")
+    panels[1].set(title="Balance of segmentation and classification", xlabel="epoch")
+    for panel, target in zip(panels[2:], targets.values(), strict=True):
         panel.plot(curves[auc_name(target)], marker=".", color="black", label="AUC")
         for class_name in target.classes:
             panel.plot(curves[recall_name(target, class_name)], marker=".", alpha=0.7, label=f"recall {class_name}")

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from batchgenerators.utilities.file_and_folder_operations import load_json
-from nnunetv2.utilities.helpers import dummy_context
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
@@ -21,6 +19,7 @@ from nnunet_multitask.inference.model import targets_of_plans
 from nnunet_multitask.labels import SIDECAR_NAME, Target
 from nnunet_multitask.losses.classification import ClassificationLoss
 from nnunet_multitask.networks.multitask_unet import MultiTaskUNet
+from nnunet_multitask.training.balance import BalanceMixin
 from nnunet_multitask.training.curves import (
     TRAIN_LOSS,
     VAL_LOSS,
@@ -30,6 +29,7 @@ from nnunet_multitask.training.curves import (
     patch_scores,
     recall_name,
 )
+from nnunet_multitask.training.joint_step import Samples
 from nnunet_multitask.training.patch_labels import PatchLabels, targets_of_patches
 from nnunet_multitask.training.patches import telling_slices
 from nnunet_multitask.training.preconditions import (
@@ -37,11 +37,11 @@ from nnunet_multitask.training.preconditions import (
     check_network_builder,
     check_nothing_is_lost,
 )
-from nnunet_multitask.training.settings import TrainingSettingsMixin
+from nnunet_multitask.training.stepping import bare, finest_of, to_device
 from nnunet_multitask.training.supervision import CaseLabels, load_sidecar
 
 
-class MultiTaskMixin(TrainingSettingsMixin):
+class MultiTaskMixin(BalanceMixin):
     """Adds the classification branch to any nnU-Net trainer: ``class Mine(MultiTaskMixin, nnUNetTrainerDA5)``.
 
     nnU-Net's own loss, losses in the log, pseudo Dice and best checkpoint stay those of the segmentation.
@@ -51,7 +51,6 @@ class MultiTaskMixin(TrainingSettingsMixin):
     targets: dict[str, Target]
     case_labels: CaseLabels
     patch_labels: PatchLabels
-    classification_loss: ClassificationLoss
 
     def __init__(
         self,
@@ -103,9 +102,10 @@ class MultiTaskMixin(TrainingSettingsMixin):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the shared parameters, and those of the branch with their own learning rate."""
-        branch = [*self.network.fusion.parameters(), *self.network.heads.parameters()]
+        network: Any = bare(self.network)
+        branch = [*network.fusion.parameters(), *network.heads.parameters()]
         own = {id(parameter) for parameter in branch}
-        shared = [parameter for parameter in self.network.parameters() if id(parameter) not in own]
+        shared = [parameter for parameter in network.parameters() if id(parameter) not in own]
         rate = self.schedule.learning_rate * self.config.learning_rate_factor
         return [{"params": shared}, {"params": branch, "lr": rate}]
 
@@ -148,41 +148,15 @@ class MultiTaskMixin(TrainingSettingsMixin):
         return dataset_tr, dataset_val
 
     def train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Take one step on nnU-Net's segmentation loss plus the weighted classification loss."""
-        data = batch["data"].to(self.device, non_blocking=True)
-        target = _to_device(batch["target"], self.device)
-        self.optimizer.zero_grad(set_to_none=True)
-        on_cuda = self.device.type == "cuda"
-        with torch.autocast(self.device.type, enabled=True) if on_cuda else dummy_context():
-            segmentation, logits = self.network(data, classify=True)
-            segmentation_loss = self.loss(segmentation, target)
-            classification_loss = self._classification_loss(logits, *self.patch_labels.batch(batch, _finest(target)))
-            loss = segmentation_loss + self.config.classification_weight * classification_loss
-        if self.grad_scaler is None:
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
-            self.optimizer.step()
-        else:
-            self.grad_scaler.scale(loss).backward()
-            self.grad_scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
-            self.grad_scaler.step(self.optimizer)
-            self.grad_scaler.update()
-        return {
-            "loss": segmentation_loss.detach().cpu().numpy(),
-            TRAIN_LOSS: classification_loss.detach().cpu().numpy(),
-        }
-
-    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
-        """Log the training losses of the epoch, the segmentation's where nnU-Net expects its loss."""
-        super().on_train_epoch_end(train_outputs)
-        losses = self._gather([float(output[TRAIN_LOSS]) for output in train_outputs])
-        self.logger.log(TRAIN_LOSS, float(np.mean(losses)), self.current_epoch)
+        """Take one step on nnU-Net's segmentation loss and the classification loss, as the balancer joins them."""
+        target = to_device(batch["target"], self.device)
+        labels, weights = self._labels(batch, target)
+        return self.step_on(Samples(to_device(batch["data"], self.device), target, labels, weights))
 
     def validation_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Score a validation batch: nnU-Net's step, with the class logits taken from the same forward pass."""
-        finest = _finest(_to_device(batch["target"], self.device))
-        labels, weights = self.patch_labels.batch(batch, finest)  # first: nnU-Net's step wipes out the ignore label
+        target = to_device(batch["target"], self.device)
+        labels, weights = self._labels(batch, target)  # first: nnU-Net's step wipes out the ignore label
         network = self.network
         self.network = collecting = CollectingNetwork(network)
         try:
@@ -190,20 +164,20 @@ class MultiTaskMixin(TrainingSettingsMixin):
         finally:
             self.network = network
         (logits,) = collecting.logits
-        output[VAL_LOSS] = self._classification_loss(logits, labels, weights).cpu().numpy()
+        output[VAL_LOSS] = self.classification_loss(logits, labels, weights).cpu().numpy()
         for name, probabilities in probabilities_of(logits, self.targets).items():
             output[f"{name}/probabilities"] = list(probabilities.cpu().numpy())
-            output[f"{name}/labels"] = list(labels[name].numpy())
+            output[f"{name}/labels"] = list(labels[name].cpu().numpy())
         return output
 
     def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
         """Log nnU-Net's scores and the classification curves of the epoch."""
         super().on_validation_epoch_end(val_outputs)
-        losses = self._gather([float(output[VAL_LOSS]) for output in val_outputs])
+        losses = self.gathered([float(output[VAL_LOSS]) for output in val_outputs])
         self.logger.log(VAL_LOSS, float(np.mean(losses)), self.current_epoch)
         for name, target in self.targets.items():
-            probabilities = self._gather([row for output in val_outputs for row in output[f"{name}/probabilities"]])
-            labels = self._gather([row for output in val_outputs for row in output[f"{name}/labels"]])
+            probabilities = self.gathered([row for output in val_outputs for row in output[f"{name}/probabilities"]])
+            labels = self.gathered([row for output in val_outputs for row in output[f"{name}/labels"]])
             for curve, value in patch_scores(target, np.stack(probabilities), np.stack(labels)).items():
                 self.logger.log(curve, value, self.current_epoch)
 
@@ -217,6 +191,7 @@ class MultiTaskMixin(TrainingSettingsMixin):
         curves = {name: self.logger.get_value(name, step=None) for name in curve_names(self.targets)}
         last = {name: values[-1] for name, values in curves.items()}
         lines = [f"loss {last[TRAIN_LOSS]:.4f}, validation {last[VAL_LOSS]:.4f}"]
+        lines.append(self.balance_line())
         for target in self.targets.values():
             recalls = ", ".join(f"{name} {last[recall_name(target, name)]:.2f}" for name in target.classes)
             lines.append(f"{target.name} AUC {last[auc_name(target)]:.3f}, recall {recalls}")
@@ -233,14 +208,10 @@ class MultiTaskMixin(TrainingSettingsMixin):
             values = log.setdefault(name, [])
             values += [float("nan")] * (self.current_epoch - len(values))
 
-    def _classification_loss(
-        self, logits: Mapping[str, torch.Tensor], labels: Mapping[str, Any], weights: Mapping[str, Any]
-    ) -> torch.Tensor:
-        return self.classification_loss(
-            logits,
-            {name: values.to(self.device) for name, values in labels.items()},
-            {name: values.to(self.device) for name, values in weights.items()},
-        )
+    def _labels(self, batch: Mapping[str, Any], target: Any) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Return what ``PatchLabels.batch`` does, on the device."""
+        labels, weights = self.patch_labels.batch(batch, finest_of(target))
+        return to_device(labels, self.device), to_device(weights, self.device)
 
     def _check_other_folds(self) -> None:
         """Refuse to train a fold whose targets differ from those of the folds that stand beside it."""
@@ -261,22 +232,3 @@ class MultiTaskMixin(TrainingSettingsMixin):
                 f"expected the targets of the folds trained before, {shown[0]}, got {shown[1]} from the sidecar",
                 "restore the sidecar, or train under other plans (`nnunet-multitask configure`) or in an empty folder",
             )
-
-    def _gather(self, values: list[Any]) -> list[Any]:
-        """Return the values of all processes of a distributed training."""
-        if not self.is_ddp:
-            return values
-        gathered: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(gathered, values)
-        return [value for part in gathered for value in part]
-
-
-def _finest(target: Any) -> torch.Tensor:
-    finest: torch.Tensor = target[0] if isinstance(target, list) else target
-    return finest
-
-
-def _to_device(target: Any, device: torch.device) -> Any:
-    if isinstance(target, list):
-        return [level.to(device, non_blocking=True) for level in target]
-    return target.to(device, non_blocking=True)

@@ -22,6 +22,7 @@ from nnunet_multitask.training.interruption import Interruption
 from nnunet_multitask.training.preconditions import check_nothing_is_lost, check_order_of_bases, check_previous_stage
 from nnunet_multitask.training.resuming import ResumingMixin
 from nnunet_multitask.training.sampling import case_weights, repeated
+from nnunet_multitask.training.stepping import SteppingMixin
 from nnunet_multitask.training.stopping import EarlyStopping
 from nnunet_multitask.training.supervision import load_sidecar
 
@@ -41,7 +42,7 @@ FOLD_ALL = (
 )
 
 
-class TrainingSettingsMixin(ResumingMixin):
+class TrainingSettingsMixin(SteppingMixin, ResumingMixin):
     """Takes the schedule from the plans' ``multitask.schedule`` block, on top of ``default_schedule``.
 
     Two trainers that share this mixin and its default differ in nothing but what their other mixins add.
@@ -78,6 +79,7 @@ class TrainingSettingsMixin(ResumingMixin):
         plans = self.plans_manager.plans
         model = {"trainer": type(self).__name__, "configuration": self.configuration_name}
         plans[PLANS_KEY] = {**plans.get(PLANS_KEY, {}), "model": model}  # prediction copies the plans
+        self.check_parts()
         self.seed_epoch()
         super().initialize()
         self.seed_epoch()  # again, since networks with more parameters have drawn more numbers

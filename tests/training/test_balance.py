@@ -1,0 +1,66 @@
+"""The balance of both tasks in the trainer."""
+
+import math
+
+import pytest
+import torch
+
+from nnunet_multitask.training.curves import GRADIENT_COSINE, WEIGHTS
+
+
+@pytest.mark.parametrize("balance", ["fixed", "uncertainty", "gradnorm", "pcgrad"])
+def test_each_balance_trains_and_logs_itself(make, tmp_path, balance):
+    if balance == "pcgrad":
+        pytest.importorskip("torchjd")
+    config = {"loss_balancing": balance, "balancing_rate": 0.1}
+    trainer = make(config=config)
+    trainer.run_training()
+    cosines, *weights = (trainer.logger.get_value(name, None) for name in (GRADIENT_COSINE, *WEIGHTS))
+    assert len(cosines) == 2
+    assert all(-1 <= cosine <= 1 for cosine in cosines)
+    learned = balance in ("uncertainty", "gradnorm")
+    assert (weights[0][1] != 1 and weights[1][1] != 0.3) == learned
+    text = next((tmp_path / "Dataset901_Micro").rglob("training_log*.txt")).read_text()
+    assert text.count("cosine of the gradients") == 2
+    assert ("weights" in text.rpartition("cosine of the gradients")[2].splitlines()[0]) == learned
+    # what is learned is neither a weight of the network nor of its optimiser, and comes back
+    again = make(config=config)
+    again.initialize()
+    names = set(again.network.state_dict())
+    again.load_checkpoint(f"{trainer.output_folder}/checkpoint_final.pth")
+    assert (
+        set(torch.load(f"{trainer.output_folder}/checkpoint_final.pth", weights_only=False)["network_weights"]) == names
+    )
+    assert again.balancer.effective_weights() == trainer.balancer.effective_weights()
+
+
+def test_warm_up_is_logged(make):
+    trainer = make(config={"warmup_epochs": 1})
+    trainer.run_training()
+    assert trainer.logger.get_value(WEIGHTS[1], None) == pytest.approx([0.15, 0.3])
+
+
+def test_cosine_of_an_epoch_without_labels_is_unknown(make):
+    trainer = make()
+    trainer.on_train_start()
+    batch = next(trainer.dataloader_train)
+    trainer.case_labels._labels = {case: {} for case in trainer.case_labels._labels}
+    output = trainer.train_step(batch)
+    assert math.isnan(output[GRADIENT_COSINE])
+
+
+def test_another_balance_than_before_starts_afresh(make):
+    before = make(config={"loss_balancing": "uncertainty"})
+    before.initialize()
+    after = make(config={"loss_balancing": "gradnorm"})
+    after.initialize()
+    after.load_extra_state(before.extra_state())
+    assert after.balancer.effective_weights() == (1.0, 0.3)
+
+
+def test_focal_loss_is_reached_by_its_setting(make):
+    config = {"classification_loss": "focal", "focal_gamma": 3.0}
+    trainer = make(config=config)
+    trainer.initialize()
+    trainer.get_tr_and_val_datasets()
+    assert trainer.classification_loss.focal_gamma == 3
