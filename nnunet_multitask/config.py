@@ -25,6 +25,8 @@ class MultiTaskConfig:
         pooling: how a stage becomes a vector. ``average``: mean over the patch; ``attention``: beside it the mean
             under a learned spatial attention; ``guided``: beside both the mean under the network's own foreground
             probability (detached), and the share of the patch which that foreground fills.
+        detach_features: keep the classification loss from changing the encoder: the branch learns on the features
+            that segmentation makes. For ablations.
         dropout: dropout probability in front of the heads.
         classification_weight: weight of the classification loss beside nnU-Net's segmentation loss; where weights are
             learned, the one that they start from.
@@ -53,6 +55,7 @@ class MultiTaskConfig:
 
     fusion_channels: int = 32
     pooling: Literal["average", "attention", "guided"] = "guided"
+    detach_features: bool = False
     dropout: float = 0.1
     classification_weight: float = 0.3
     loss_balancing: Literal["fixed", "uncertainty", "gradnorm", "pcgrad"] = "fixed"

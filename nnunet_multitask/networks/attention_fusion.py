@@ -7,11 +7,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from nnunet_multitask.networks.pooling import (
+    AttendedPooling,
+    attention_over_voxels,
+    average_pooling,
+    foreground_of_stages,
+    guide_weights,
+)
 from nnunet_multitask.networks.standardization import RunningStandardization
-
-_EPSILON = 1e-6
 
 
 class AttentionFusion(nn.Module):
@@ -39,7 +43,7 @@ class AttentionFusion(nn.Module):
         self.num_pools = {"average": 1, "attention": 2, "guided": 3}[pooling]
         # the fused vector: one of width D for each way of pooling, and the foreground's share where guided
         self.output_channels = self.num_pools * channels + int(self.guided)
-        self.attention: nn.ModuleList | None = None
+        self.attention: Any = None  # a convolution for each stage
         if self.num_pools > 1:
             self.attention = nn.ModuleList(conv_op(width, 1, kernel_size=1) for width in stage_channels)
         self.projections = nn.ModuleList(
@@ -63,10 +67,34 @@ class AttentionFusion(nn.Module):
         """
         if self.attention is None:
             return []
-        return [
-            _softmax_over_space(score(stage)).view(stage.shape[0], 1, *stage.shape[2:])
-            for score, stage in zip(self.attention, features, strict=True)
-        ]
+        with torch.autocast(features[0].device.type, enabled=False):
+            return [
+                attention_over_voxels(stage, score.weight).view(stage.shape[0], 1, *stage.shape[2:])
+                for score, stage in zip(self.attention, features, strict=True)
+            ]
+
+    def guidance_maps(self, features: Sequence[torch.Tensor], foreground: torch.Tensor | None) -> list[torch.Tensor]:
+        """Return the weight of each voxel of each stage under the foreground, (B, 1, *spatial), which sums to 1.
+
+        Empty unless pooling is ``guided``.
+
+        Raises:
+            ValueError: pooling is ``guided`` and there is no foreground.
+        """
+        if not self.guided:
+            return []
+        if foreground is None:
+            raise ValueError("expected the foreground probability, which guided pooling needs; got None")
+        levels = foreground_of_stages(foreground.float(), [stage.shape[2:] for stage in features])
+        return [guide_weights(level).view(level.shape) for level in levels]
+
+    def channel_gate(self, features: Sequence[torch.Tensor], foreground: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what the channel attention multiplies the D projected channels by, (B, D), 0 to 2.
+
+        Arguments as those of ``forward``.
+        """
+        with torch.autocast(features[0].device.type, enabled=False):
+            return self._gate(self._projected(features, foreground))
 
     def forward(self, features: Sequence[torch.Tensor], foreground: torch.Tensor | None = None) -> torch.Tensor:
         """Fuse the stages.
@@ -77,45 +105,41 @@ class AttentionFusion(nn.Module):
 
         Returns:
             The fused vector, (B, output_channels), in float32.
+
+        Raises:
+            ValueError: pooling is ``guided`` and there is no foreground.
         """
-        weights = [self._voxel_weights(index, stage, foreground) for index, stage in enumerate(features)]
         # half precision cannot hold the weight of one voxel among a hundred thousand
         with torch.autocast(features[0].device.type, enabled=False):
-            vector = self._fuse(features, weights)
+            stages = self._projected(features, foreground)
+            weighted = (stages * self.stage_weights()[None, :, None, None]).sum(dim=1)  # (B, P, D)
+            vector = (weighted * self._gate(stages)[:, None]).flatten(1)
             if foreground is not None and self.guided:
                 share = foreground.float().flatten(1).mean(dim=1, keepdim=True)
                 # lesions fill 1e-5 to 1e-1 of a patch, hence the logarithm; by how much differs between data sets
                 vector = torch.cat((vector, self.share_scale(torch.log10(share + 1e-5))), dim=1)
         return vector
 
-    def _fuse(self, features: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Pool the stages with weights (B, P, N_s), project and sum them; return (B, P * D)."""
-        pooled = [
-            projection(torch.bmm(weight, stage.float().flatten(2).transpose(1, 2)))  # (B, P, D)
-            for stage, weight, projection in zip(features, weights, self.projections, strict=True)
-        ]
-        stages = torch.stack(pooled, dim=1)  # (B, S, P, D)
-        # the gate is about 1 at first: one that halves the signal delays learning. The weights of the stages sum to 1:
-        # a branch with several times the signal pulls at the encoder and costs segmentation
-        gate = 2 * self.channel_attention(stages.mean(dim=(1, 2)))  # (B, D)
-        fused = (stages * self.stage_weights()[None, :, None, None]).sum(dim=1) * gate[:, None]
-        return fused.flatten(1)
+    def _projected(self, features: Sequence[torch.Tensor], foreground: torch.Tensor | None) -> torch.Tensor:
+        """Pool every stage in the P ways and project the results to the common width; return (B, S, P, D)."""
+        pooled = self._pooled(features, foreground)
+        return torch.stack([project(each) for project, each in zip(self.projections, pooled, strict=True)], dim=1)
 
-    def _voxel_weights(self, index: int, stage: torch.Tensor, foreground: torch.Tensor | None) -> torch.Tensor:
-        """Return the weight of each voxel in each pooled vector, (B, P, N); every row sums to 1."""
-        num_voxels = stage[0, 0].numel()
-        rows = [torch.full((stage.shape[0], 1, num_voxels), 1 / num_voxels, device=stage.device)]
-        if self.attention is not None:
-            rows.append(_softmax_over_space(self.attention[index](stage)))
+    def _pooled(self, features: Sequence[torch.Tensor], foreground: torch.Tensor | None) -> list[torch.Tensor]:
+        """Return each stage's P vectors, (B, P, C_s)."""
+        if self.attention is None:
+            return [average_pooling(stage) for stage in features]
+        guides: Sequence[torch.Tensor | None] = [None] * len(features)
         if self.guided:
-            if foreground is None:
-                raise ValueError("expected the foreground probability, which guided pooling needs; got None")
-            pool: Any = functional.adaptive_avg_pool3d if stage.ndim == 5 else functional.adaptive_avg_pool2d
-            mask = pool(foreground.float(), tuple(stage.shape[2:])).flatten(2) + _EPSILON
-            rows.append(mask / mask.sum(dim=2, keepdim=True))
-        return torch.cat(rows, dim=1)
+            guides = [guide.flatten(2) for guide in self.guidance_maps(features, foreground)]
+        return [
+            AttendedPooling.apply(stage, score.weight, score.bias, guide)
+            for stage, score, guide in zip(features, self.attention, guides, strict=True)
+        ]
 
-
-def _softmax_over_space(scores: torch.Tensor) -> torch.Tensor:
-    """Turn scores (B, 1, *spatial) into weights (B, 1, N) in float32, which sum to 1 over the N voxels."""
-    return torch.softmax(scores.float().flatten(2), dim=2)
+    def _gate(self, stages: torch.Tensor) -> torch.Tensor:
+        """Return the channel attention (B, D) of projected stages (B, S, P, D)."""
+        # about 1 at first: a gate that halves the signal delays learning. The weights of the stages sum to 1: a branch
+        # with several times the signal pulls at the encoder and costs segmentation
+        gate: torch.Tensor = 2 * self.channel_attention(stages.mean(dim=(1, 2)))
+        return gate

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import pydoc
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +16,28 @@ from nnunet_multitask.errors import InputError
 from nnunet_multitask.networks.attention_fusion import AttentionFusion
 from nnunet_multitask.networks.gradient_probe import fork
 from nnunet_multitask.networks.heads import ClassificationHeads
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a network saw and how it weighed it, from one forward pass.
+
+    Attributes:
+        segmentation: logits (B, K, *spatial), or a list of them from fine to coarse under deep supervision.
+        logits: of each target, (B, outputs).
+        attention: learned attention over the voxels of each stage, finest first, (B, 1, *spatial of the stage) in
+            float32; sums to 1. Empty where pooling is ``average``.
+        guidance: the same of the network's own foreground. Empty unless pooling is ``guided``.
+        stage_weights: what each stage counts, (S,), finest first; sums to 1.
+        channel_gate: what the channel attention multiplies the fused channels by, (B, D), 0 to 2.
+    """
+
+    segmentation: torch.Tensor | list[torch.Tensor]
+    logits: dict[str, torch.Tensor]
+    attention: tuple[torch.Tensor, ...]
+    guidance: tuple[torch.Tensor, ...]
+    stage_weights: torch.Tensor
+    channel_gate: torch.Tensor
 
 
 class MultiTaskUNet(nn.Module):
@@ -39,15 +64,11 @@ class MultiTaskUNet(nn.Module):
         conv_op: Any = getattr(encoder, "conv_op", None)
         stage_channels: Any = getattr(encoder, "output_channels", None)
         if conv_op is None or stage_channels is None or decoder is None:
-            raise InputError(
-                "unsupported-network",
-                f"plans: network {type(unet).__name__}",
-                "expected a network with a convolutional encoder of several stages and a decoder",
-                "use plans with PlainConvUNet or ResidualEncoderUNet, for example those of nnUNetPlannerResEncM",
-            )
+            raise _unsupported(f"plans: network {type(unet).__name__}")
         self.encoder: nn.Module = encoder  # type: ignore[assignment]
         self.decoder: nn.Module = decoder
         self.has_regions = has_regions
+        self.detach_features = config.detach_features
         self.fusion = AttentionFusion(conv_op, stage_channels, config.fusion_channels, config.pooling)
         self.heads = ClassificationHeads(self.fusion.output_channels, num_outputs, config.dropout)
 
@@ -73,9 +94,51 @@ class MultiTaskUNet(nn.Module):
         segmentation = self.decoder(features)
         if not classify:
             return segmentation
+        return segmentation, self.heads(self.fusion(*self._seen_by_branch(shared, segmentation)))
+
+    @torch.no_grad()
+    def explain(self, x: torch.Tensor) -> Explanation:
+        """Segment and classify a patch, and tell what the branch attended to.
+
+        Segmentation and logits are those of ``forward`` in the same mode (``eval`` for prediction); no gradients.
+
+        Args:
+            x: patch, (B, C, *spatial).
+        """
+        features = self.encoder(x)
+        segmentation = self.decoder(features)
+        stages, foreground = self._seen_by_branch(features, segmentation)
+        return Explanation(
+            segmentation=segmentation,
+            logits=self.heads(self.fusion(stages, foreground)),
+            attention=tuple(self.fusion.attention_maps(stages)),
+            guidance=tuple(self.fusion.guidance_maps(stages, foreground)),
+            stage_weights=self.fusion.stage_weights(),
+            channel_gate=self.fusion.channel_gate(stages, foreground),
+        )
+
+    def _seen_by_branch(
+        self, features: list[torch.Tensor], segmentation: torch.Tensor | list[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """Return the stages and the foreground, (B, 1, *spatial), that the fusion gets."""
         finest = segmentation[0] if isinstance(segmentation, (list, tuple)) else segmentation
         foreground = foreground_probability(finest.detach(), self.has_regions) if self.fusion.guided else None
-        return segmentation, self.heads(self.fusion(shared, foreground))
+        return [stage.detach() for stage in features] if self.detach_features else features, foreground
+
+
+def check_architecture(class_name: str, where: str) -> None:
+    """Refuse plans whose network cannot be built as nnU-Net builds a U-Net, before it is tried.
+
+    Args:
+        class_name: dotted name in the plans.
+        where: the plans, for the error.
+
+    Raises:
+        InputError: there is a class of that name, and it has no deep supervision: Primus and other transformers.
+    """
+    network: Any = pydoc.locate(class_name)
+    if network is not None and "deep_supervision" not in inspect.signature(network).parameters:
+        raise _unsupported(f"{where}: network {class_name.rpartition('.')[2]}")
 
 
 def foreground_probability(logits: torch.Tensor, has_regions: bool) -> torch.Tensor:
@@ -86,3 +149,12 @@ def foreground_probability(logits: torch.Tensor, has_regions: bool) -> torch.Ten
     if has_regions:
         return torch.sigmoid(logits.float()).amax(dim=1, keepdim=True)
     return 1 - torch.softmax(logits.float(), dim=1)[:, :1]
+
+
+def _unsupported(where: str) -> InputError:
+    return InputError(
+        "unsupported-network",
+        where,
+        "expected a convolutional encoder of several stages and a decoder, which the branch reads from; got neither",
+        "use plans with PlainConvUNet or ResidualEncoderUNet, for example those of nnUNetPlannerResEncM",
+    )

@@ -18,7 +18,7 @@ from nnunet_multitask.inference.collecting import CollectingNetwork, probabiliti
 from nnunet_multitask.inference.model import targets_of_plans
 from nnunet_multitask.labels import SIDECAR_NAME, Target
 from nnunet_multitask.losses.classification import ClassificationLoss
-from nnunet_multitask.networks.multitask_unet import MultiTaskUNet
+from nnunet_multitask.networks.multitask_unet import MultiTaskUNet, check_architecture
 from nnunet_multitask.training.balance import BalanceMixin
 from nnunet_multitask.training.curves import (
     TRAIN_LOSS,
@@ -92,6 +92,7 @@ class MultiTaskMixin(BalanceMixin):
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
         """Return the plans' network with the branch for the targets that the plans name; also used at inference."""
+        check_architecture(configuration_manager.network_arch_class_name, f"plans {plans_manager.plans_name}")
         unet = super().build_network_architecture(
             plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )

@@ -32,24 +32,34 @@ def test_width_of_the_fused_vector(pooling, width):
     assert tuple(fusion(stages(), foreground).shape) == (2, width)
 
 
-def test_voxel_weights_by_hand():
+def test_guidance_by_hand():
     fusion = AttentionFusion(nn.Conv2d, [1, 1], channels=2, pooling="guided")
     foreground = torch.zeros(1, 1, 4, 4)
     foreground[0, 0, :2, :2] = 1  # the upper left quarter
-    nn.init.zeros_(fusion.attention[1].weight)
-    weights = fusion._voxel_weights(1, torch.ones(1, 1, 2, 2), foreground)
-    average, attention, guided = weights[0]
-    assert average.tolist() == [0.25] * 4
-    torch.testing.assert_close(attention, torch.full((4,), 0.25))
-    torch.testing.assert_close(guided, torch.tensor([1.0, 0.0, 0.0, 0.0]), atol=1e-5, rtol=0)
+    fine, coarse = fusion.guidance_maps([torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2)], foreground)
+    torch.testing.assert_close(fine, foreground / 4, atol=1e-5, rtol=0)
+    torch.testing.assert_close(coarse, torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]), atol=1e-5, rtol=0)
+    assert AttentionFusion(nn.Conv2d, [1], channels=2, pooling="attention").guidance_maps([fine], foreground) == []
 
 
 def test_guided_pooling_sees_only_the_foreground():
     fusion = AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling="guided").eval()
     foreground = torch.zeros(1, 1, 8, 8)
     foreground[0, 0, 0, 0] = 1
-    vector = fusion._voxel_weights(0, stages(1)[0], foreground)[0, 2] @ stages(1)[0].flatten(2)[0].T
-    torch.testing.assert_close(vector, stages(1)[0][0, :, 0, 0], atol=1e-3, rtol=0)
+    pooled = fusion._pooled(stages(1), foreground)[0][0, 2]
+    torch.testing.assert_close(pooled, stages(1)[0][0, :, 0, 0], atol=1e-3, rtol=0)
+
+
+def test_channel_gate_is_what_the_vector_is_multiplied_by():
+    fusion = AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling="average").eval()
+    gate = fusion.channel_gate(stages())
+    assert gate.shape == (2, 5)
+    assert ((gate > 0) & (gate < 2)).all()
+    vector = fusion(stages())
+    last = fusion.channel_attention[2]
+    nn.init.zeros_(last.weight), nn.init.zeros_(last.bias)  # sigmoid of 0, doubled: 1
+    torch.testing.assert_close(fusion.channel_gate(stages()), torch.ones(2, 5))
+    torch.testing.assert_close(vector, fusion(stages()) * gate)
 
 
 def test_share_of_foreground_is_the_last_feature():
@@ -63,12 +73,13 @@ def test_share_of_foreground_is_the_last_feature():
 
 def test_guided_pooling_asks_for_the_foreground():
     fusion = AttentionFusion(nn.Conv2d, [4, 6], channels=5, pooling="guided")
-    with pytest.raises(ValueError, match="expected the foreground probability"):
-        fusion(stages())
+    for ask in (fusion, lambda features: fusion.guidance_maps(features, None)):
+        with pytest.raises(ValueError, match="expected the foreground probability"):
+            ask(stages())
 
 
-@pytest.mark.parametrize(("pooling", "tolerance"), [("average", 1e-6), ("guided", 1e-3)])  # guided has a convolution
-def test_half_precision_of_the_surroundings_does_not_reach_the_sums(pooling, tolerance):
+@pytest.mark.parametrize("pooling", ["average", "attention", "guided"])
+def test_half_precision_of_the_surroundings_does_not_reach_the_sums(pooling):
     torch.manual_seed(0)
     fusion = AttentionFusion(nn.Conv2d, [4], channels=5, pooling=pooling).eval()
     stage = [torch.randn(1, 4, 256, 256)]  # a voxel weighs 1.5e-5
@@ -76,4 +87,4 @@ def test_half_precision_of_the_surroundings_does_not_reach_the_sums(pooling, tol
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = fusion(stage, foreground)
     assert mixed.dtype == torch.float32
-    torch.testing.assert_close(mixed, fusion(stage, foreground), rtol=0, atol=tolerance)
+    torch.testing.assert_close(mixed, fusion(stage, foreground), rtol=0, atol=1e-6)
