@@ -39,9 +39,10 @@ from nnunet_multitask.training.preconditions import (
 )
 from nnunet_multitask.training.stepping import bare, finest_of, to_device
 from nnunet_multitask.training.supervision import CaseLabels, load_sidecar
+from nnunet_multitask.training.watching import WatchingMixin
 
 
-class MultiTaskMixin(BalanceMixin):
+class MultiTaskMixin(WatchingMixin, BalanceMixin):
     """Adds the classification branch to any nnU-Net trainer: ``class Mine(MultiTaskMixin, nnUNetTrainerDA5)``.
 
     nnU-Net's own loss, losses in the log, pseudo Dice and best checkpoint stay those of the segmentation.

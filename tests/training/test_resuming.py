@@ -68,13 +68,14 @@ def test_a_training_ended_by_sigterm_goes_on_as_if_it_had_not(make):
         trainer.run_training()
     assert ended.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
-    assert files_of(trainer) == {"checkpoint_latest.pth", "checkpoint_best.pth"}
+    best = {"checkpoint_best.pth", "checkpoint_best_classification.pth", "checkpoint_best_joint.pth"}
+    assert files_of(trainer) == {"checkpoint_latest.pth", *best}
     assert "interrupted by SIGTERM: the state after epoch 0 is written; go on with --c" in log_of(trainer)
     again = continued(make, epochs=3)
     assert again.current_epoch == 1
     again.run_training()
     assert_equal_training(again, undisturbed)
-    assert files_of(again) == {"checkpoint_final.pth", "checkpoint_best.pth"}
+    assert files_of(again) == {"checkpoint_final.pth", *best}
 
 
 def test_sigterm_in_the_first_epoch_leaves_nothing(make):
