@@ -68,18 +68,27 @@ def lesion_sizes(lesions: Lesions, spacing_mm: Sequence[float]) -> tuple[float, 
     spacing = np.asarray(spacing_mm, dtype=np.float64)
     sections = _Sections.of(lesions)
     main = sections.largest_of_lesions()
+    measured: dict[bytes, tuple[float, float]] = {}  # speckles are many, and of few shapes
+
+    def diameters(section: int) -> tuple[float, float]:
+        shape = sections.shape_of(section)
+        key = shape.tobytes()
+        if key not in measured:
+            measured[key] = _diameters(_outline_mm(shape, spacing))
+        return measured[key]
+
     largest, abc = 0.0, 0.0
-    for section, slices in zip(main, sections.counted_slices(), strict=True):
-        a, b = _diameters(sections.outline_mm(section, spacing))
+    for section, slices in zip(main.tolist(), sections.counted_slices().tolist(), strict=True):
+        a, b = diameters(section)
         largest = max(largest, a)
         abc += a * b * slices * spacing[0] / 2
     # the other sections only where they could be wider
     bounds = sections.longest_diameters_mm(spacing)
     bounds[main] = 0.0
-    for section in np.argsort(-bounds, kind="stable"):
+    for section in np.argsort(-bounds, kind="stable").tolist():
         if bounds[section] <= largest:
             break
-        largest = max(largest, _diameters(sections.outline_mm(section, spacing))[0])
+        largest = max(largest, diameters(section)[0])
     return float(largest), float(abc / 1000.0)
 
 
@@ -132,12 +141,19 @@ class _Sections:
         # some direction is within half a step of the diameter's own
         return widest / np.cos(np.pi / (2 * DIRECTIONS))
 
-    def outline_mm(self, section: int, spacing: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Corners (V, 2), in order, of the convex outline of a section, (y, x) in mm."""
+    def shape_of(self, section: int) -> NDArray[np.intp]:
+        """Rows, first voxels, and first voxels behind, of the runs of a section (R, 3), from its own corner on."""
         runs = slice(self.first_run[section], self.first_run[section + 1] if section + 1 < len(self.area) else None)
-        middles = _edge_middles(self.y[runs], self.start[runs], self.stop[runs])
-        points = middles.reshape(2, -1).T * spacing[1:]
-        return points[ConvexHull(points).vertices]
+        shape = np.stack((self.y[runs], self.start[runs], self.stop[runs]), axis=1)
+        shape[:, 0] -= shape[0, 0]  # the first run has the first row
+        shape[:, 1:] -= shape[:, 1].min()
+        return shape
+
+
+def _outline_mm(shape: NDArray[np.intp], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Corners (V, 2), in order, of the convex outline of a section (R, 3), (y, x) in mm."""
+    points = _edge_middles(*shape.T).reshape(2, -1).T * spacing[1:]
+    return points[ConvexHull(points).vertices]
 
 
 def _edge_middles(y: NDArray[np.intp], start: NDArray[np.intp], stop: NDArray[np.intp]) -> NDArray[np.float64]:

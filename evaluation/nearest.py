@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from scipy.spatial import cKDTree
 
 # rows are searched in rings around a voxel: those as far before it as behind it, along each axis but the last
 MAX_RINGS = 64
+FAR_RINGS = 1000  # about as far as 36 voxels
+# a distance transform looks each voxel up some ten times, and takes much memory
+LOOKUPS_PER_VOXEL = 8
 # cost of a tree in rows looked up, measured: to ask for one voxel, and to put one into it
 LOOKUPS_PER_TREE_QUERY = 100
 LOOKUPS_PER_TREE_POINT = 8
@@ -45,7 +49,7 @@ def nearest_distances(
     Returns:
         (N,) distances in mm.
     """
-    rings, squared_mm = _rings(spacing[:-1])
+    rings, squared_mm = _rings(tuple(spacing[:-1].tolist()), MAX_RINGS)
     # nothing further than the outermost ring is found in it: what is that far from all others is left out
     squared = np.full(queries.shape[1], np.inf)
     near = _near_box(queries, points, spacing, squared_mm[len(rings)])
@@ -53,14 +57,30 @@ def nearest_distances(
         asked = _chosen(queries, near)
         shown = _chosen(points, _near_box(points, asked, spacing, squared_mm[len(rings)]))
         if shown.size:
-            squared[near] = _search_rows(asked, shown, spacing, rings, squared_mm)
+            limit = LOOKUPS_PER_TREE_QUERY * asked.shape[1] + LOOKUPS_PER_TREE_POINT * shown.shape[1]
+            squared[near] = _search_rows(asked, shown, spacing, rings, squared_mm, limit)
     far = np.flatnonzero(np.isinf(squared))
     if far.size:
-        left = queries.take(far, axis=1)
-        extent = np.maximum(left.max(axis=1), points.max(axis=1)) - np.minimum(left.min(axis=1), points.min(axis=1)) + 1
-        by_volume = POINTS_PER_VOXEL * math.prod(extent.tolist()) < far.size * points.shape[1]
-        squared[far] = (_search_volume if by_volume else _search_tree)(left, points, spacing)
+        squared[far] = _search_far(queries.take(far, axis=1), points, spacing)
     return np.sqrt(squared)
+
+
+def _search_far(
+    queries: NDArray[np.intp], points: NDArray[np.intp], spacing: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Squared distances (N,) of voxels that have nothing close by."""
+    ends = np.stack((queries.max(axis=1), points.max(axis=1), -queries.min(axis=1), -points.min(axis=1)))
+    volume = math.prod((ends[:2].max(axis=0) + ends[2:].max(axis=0) + 1).tolist())
+    if POINTS_PER_VOXEL * volume >= queries.shape[1] * points.shape[1]:
+        return _search_tree(queries, points, spacing)
+    squared = np.full(queries.shape[1], np.inf)
+    if len(spacing) <= 3:  # the volume costs so much that looking further in the rows is worth the while
+        rings = _rings(tuple(spacing[:-1].tolist()), FAR_RINGS)
+        squared = _search_rows(queries, points, spacing, *rings, LOOKUPS_PER_VOXEL * volume)
+    left = np.flatnonzero(np.isinf(squared))
+    if left.size:
+        squared[left] = _search_volume(queries.take(left, axis=1), points, spacing)
+    return squared
 
 
 def _near_box(
@@ -89,8 +109,9 @@ def _search_rows(
     spacing: NDArray[np.float64],
     rings: NDArray[np.intp],
     squared_mm: NDArray[np.float64],
+    limit: int,
 ) -> NDArray[np.float64]:
-    """Squared distances (N,), infinite for those not found before the search has cost as much as a tree."""
+    """Squared distances (N,), infinite for those not found before so many rows were looked up, or within the rings."""
     low = np.minimum(queries.min(axis=1), points.min(axis=1))
     size = np.maximum(queries.max(axis=1), points.max(axis=1)) - low + 1
     # rows are numbered in C order, in a frame as wide as the search reaches
@@ -114,23 +135,24 @@ def _search_rows(
         is_done = best < beyond * (1.0 - ROUNDING)  # else a row of the next ring may be as near
         found[pending[is_done]] = best[is_done]
         left = np.flatnonzero(~is_done)
-        if not left.size or cost > LOOKUPS_PER_TREE_QUERY * len(found) + LOOKUPS_PER_TREE_POINT * len(point_rows):
+        if not left.size or cost > limit:
             break
         if left.size < 0.75 * len(pending):  # else looking up some in vain is cheaper
             pending, rows, columns, best = pending[left], rows[left], columns[left], best[left]
     return found
 
 
-def _rings(spacing: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+@lru_cache(maxsize=8)
+def _rings(spacing: tuple[float, ...], count: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Offsets to rows (K, D - 1), none negative, the shortest first, and their squared lengths in mm.
 
     One more length tells how far the first row beyond these is: infinitely where there is no other row.
     """
-    axes, extent = len(spacing), MAX_RINGS + 1
+    axes, extent = len(spacing), count + 1
     offsets = np.indices((extent,) * axes).reshape(axes, extent**axes)
-    squared = np.add.reduce((offsets * spacing[:, None]) ** 2, axis=0)
+    squared = np.add.reduce((offsets * np.array(spacing).reshape(axes, 1)) ** 2, axis=0)
     order = np.argsort(squared, kind="stable")[:extent]
-    return offsets[:, order[:MAX_RINGS]].T, np.append(squared[order], np.inf)
+    return offsets[:, order[:count]].T, np.append(squared[order], np.inf)
 
 
 def _shifts(rings: NDArray[np.intp], strides: NDArray[np.intp]) -> list[list[int]]:
