@@ -84,7 +84,7 @@ def slice_scores(reference: NDArray[np.bool_], prediction: NDArray[np.bool_], sl
         "reasons".
     """
     in_reference, in_prediction, in_both = (
-        np.count_nonzero(mask.reshape(len(mask), -1), axis=1)
+        np.array([np.count_nonzero(part) for part in mask])  # several times faster than along axes
         for mask in (reference, prediction, reference & prediction)
     )
     positive, called = in_reference > 0, in_prediction > 0
