@@ -135,6 +135,8 @@ def test_training_continues_where_it_stopped(trained):
     log = trained.run("nnunet-multitask", "train", *common, "-p", "longer", "--c")
     assert "Epoch 2" in log
     assert "Epoch 1\n" not in log
-    validation = trained.run("nnUNetv2_train", *common, "-p", "longer", "--val")
-    assert "Epoch" not in validation
-    assert "Mean Validation Dice" in validation
+    best = trained.run("nnUNetv2_train", *common, "-p", "longer", "--val", "--val_best", "--npz")
+    assert "Epoch" not in best
+    assert "Mean Validation Dice" in best
+    probabilities = list((fold.parent.with_name(f"{TRAINER}__longer__3d_fullres") / "fold_1/validation").glob("*.npz"))
+    assert len(probabilities) == 3

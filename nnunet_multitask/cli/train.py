@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from nnunet_multitask.cli._nnunet import (
     add_device,
@@ -47,6 +48,12 @@ def run(args: argparse.Namespace) -> int:
 
     if args.c and args.val:
         raise InputError("contradiction", "--c --val", "expected one of the two, got both", "drop one")
+    if args.pretrained_weights is not None and (args.c or args.val):
+        fault = "expected pretrained weights at the start of a training, got them with --c or --val"
+        raise InputError("contradiction", "-pretrained_weights", fault, "drop one")
+    if args.val_best and args.disable_checkpointing:
+        fault = "expected checkpoints to choose the best from, got --disable_checkpointing"
+        raise InputError("contradiction", "--val_best", fault, "drop one")
     if args.fold != "all" and not args.fold.isdigit():
         raise InputError("bad-fold", "fold", f"expected a number or 'all', got {args.fold!r}", "name a fold")
     results = required_folder("nnUNet_results")
@@ -62,20 +69,31 @@ def run(args: argparse.Namespace) -> int:
             "expected checkpoint_final.pth to validate, got none",
             "train the fold to its end, with --c where it was interrupted",
         )
+    _check_batch(args, plans)
+    if args.pretrained_weights is not None and not Path(args.pretrained_weights).is_file():
+        remedy = "correct the path, or make the file with `nnunet-multitask pretrain-from`"
+        raise InputError("missing-checkpoint", args.pretrained_weights, "expected a checkpoint, got no file", remedy)
     environment.activate()
     device = prepare_device(args.device)
+    _check_gpus(args.num_gpus)
 
     from nnunetv2.run.run_training import run_training
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     try:
-        recursive_find_trainer_class_by_name(args.tr)
+        trainer = recursive_find_trainer_class_by_name(args.tr)
     except RuntimeError as error:
         from nnunet_multitask.discovery import multitask_trainers
 
         ours = ", ".join(multitask_trainers.__all__)
         fault = f"expected a trainer of nnU-Net or one of {ours}, got none"
         raise InputError("unknown-trainer", f"-tr {args.tr}", fault, "correct it") from error
+    if args.pretrained_weights is not None:
+        from nnunet_multitask.training.multitask import MultiTaskMixin
+        from nnunet_multitask.training.preconditions import check_pretrained
+
+        has_branch = issubclass(trainer, MultiTaskMixin)
+        check_pretrained(trainer, Path(args.pretrained_weights), has_branch=has_branch)
     run_training(
         folder.name,
         args.configuration,
@@ -92,6 +110,36 @@ def run(args: argparse.Namespace) -> int:
         device=device,
     )
     return 0
+
+
+def _check_batch(args: argparse.Namespace, plans: dict[str, Any]) -> None:
+    """Refuse a number of GPUs that the device or the batch cannot be spread over."""
+    where = f"-num_gpus {args.num_gpus}"
+    if args.num_gpus < 1:
+        raise InputError("bad-gpus", where, f"expected 1 or more, got {args.num_gpus}", "correct it")
+    if args.num_gpus == 1:
+        return
+    if args.device != "cuda":
+        fault = f"expected -device cuda, over which alone nnU-Net spreads a training, got {args.device}"
+        raise InputError("bad-gpus", where, fault, "use -num_gpus 1")
+    settings = plans["configurations"][args.configuration]
+    while "batch_size" not in settings:
+        settings = plans["configurations"][settings["inherits_from"]]
+    if settings["batch_size"] < args.num_gpus:
+        raise InputError(
+            "bad-gpus",
+            where,
+            f"expected at most the batch size of the plans, {settings['batch_size']}, since each GPU gets a part of it",
+            "use fewer, or a larger batch: `nnunet-multitask configure --batch-size`",
+        )
+
+
+def _check_gpus(num_gpus: int) -> None:
+    import torch
+
+    if num_gpus > 1 and torch.cuda.device_count() < num_gpus:
+        fault = f"expected that many GPUs, torch finds {torch.cuda.device_count()}"
+        raise InputError("bad-gpus", f"-num_gpus {num_gpus}", fault, "use fewer, or look at CUDA_VISIBLE_DEVICES")
 
 
 def _check_fold(dataset: Path, fold: str) -> None:

@@ -42,6 +42,30 @@ def check_images(cases: Mapping[str, Sequence[str | Path]], channel_names: Seque
         raise InputErrors(errors)
 
 
+def check_previous_stage(previous: str | None, folder: str | Path | None, masks: Sequence[str | Path] = ()) -> None:
+    """Refuse a cascade that was not given the masks of its previous stage.
+
+    Args:
+        previous: name of the previous stage, None where there is none.
+        folder: the folder that was given, None where none was.
+        masks: the masks that are needed.
+
+    Raises:
+        InputError: no folder, or masks that are not there.
+    """
+    if previous is None:
+        return
+    missing = [Path(mask).name for mask in masks if not Path(mask).is_file()]
+    if folder is None or missing:
+        named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise InputError(
+            "missing-previous-stage",
+            folder or "-prev_stage_predictions",
+            f"expected the mask of {previous} for every case, got none{f' for {named}' if named else ''}",
+            f"predict the same images with {previous} first, and name its output by -prev_stage_predictions",
+        )
+
+
 def _check_case(paths: Sequence[Path], channel_names: Sequence[str]) -> tuple[list[InputError], list[InputError]]:
     errors: list[InputError] = []
     warnings: list[InputError] = []

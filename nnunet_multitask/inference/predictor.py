@@ -20,7 +20,7 @@ from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.aggregation import TileWeights
 from nnunet_multitask.inference.cases import CasePrediction, predict_case
 from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
-from nnunet_multitask.inference.inputs import check_images
+from nnunet_multitask.inference.inputs import check_images, check_previous_stage
 from nnunet_multitask.inference.model import (
     aggregations_of_plans,
     check_model_folder,
@@ -160,6 +160,7 @@ class MultiTaskPredictor(nnUNetPredictor):
         part_id: int = 0,
     ) -> Any:
         """Predict files as nnU-Net does, then write the classification beside the masks of an output folder."""
+        check_previous_stage(self.configuration_manager.previous_stage_name, folder_with_segs_from_prev_stage)
         # the same parameters by the same names, because nnU-Net looks them up in this method's signature
         result = super().predict_from_files(
             list_of_lists_or_source_folder,
@@ -184,6 +185,7 @@ class MultiTaskPredictor(nnUNetPredictor):
         folder_with_segs_from_prev_stage: str | None = None,
     ) -> Any:
         """Predict files in this process alone, then write the classification beside the masks of an output folder."""
+        check_previous_stage(self.configuration_manager.previous_stage_name, folder_with_segs_from_prev_stage)
         if isinstance(output_folder_or_list_of_truncated_output_files, str):
             Path(output_folder_or_list_of_truncated_output_files).mkdir(parents=True, exist_ok=True)
         result = super().predict_from_files_sequential(
@@ -288,6 +290,8 @@ class MultiTaskPredictor(nnUNetPredictor):
             self._records = {case_ids[i]: self._records[case_ids[i]] for i in range(len(inputs)) if i not in keep}
             logger.info("%d of %d cases are finished, %d to go", len(inputs) - len(keep), len(inputs), len(keep))
         self._waiting = [case_ids[i] for i in keep]
+        stage = self.configuration_manager.previous_stage_name
+        check_previous_stage(stage, folder_with_segs_from_prev_stage, [previous[i] for i in keep])
         check_images({case_ids[i]: inputs[i] for i in keep}, list(self.dataset_json["channel_names"].values()))
         return (
             [inputs[i] for i in keep],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_multitask.errors import InputError
@@ -86,6 +88,31 @@ def check_datasets_were_asked_for(trainer: type, were_asked_for: bool) -> None:
             _place(trainer),
             "expected a get_dataloaders that calls get_tr_and_val_datasets, got one that does not",
             "build on a trainer that keeps nnU-Net's loaders",
+        )
+
+
+def check_pretrained(trainer: type, path: Path, *, has_branch: bool) -> None:
+    """Refuse pretrained weights that the trainer's network cannot take.
+
+    Args:
+        trainer: the trainer.
+        path: the checkpoint.
+        has_branch: the trainer's network has a classification branch; one without takes any checkpoint of nnU-Net.
+
+    Raises:
+        InputError: the file is no checkpoint, or has no weights for the branch that the trainer adds.
+    """
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=False, mmap=True)["network_weights"]
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError, EOFError) as error:
+        fault = f"expected a checkpoint of nnU-Net, got: {type(error).__name__}: {str(error)[:200]}"
+        raise InputError("bad-checkpoint", path, fault, "name the checkpoint of a training") from error
+    if has_branch and not any(name.removeprefix("module.").startswith("heads.") for name in weights):
+        raise InputError(
+            "stock-checkpoint",
+            path,
+            f"expected weights of the classification branch, which {trainer.__name__} adds, got a stock checkpoint",
+            "bring it into form first: `nnunet-multitask pretrain-from`",
         )
 
 

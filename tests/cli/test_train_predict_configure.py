@@ -67,11 +67,29 @@ def test_train_names_the_unset_variable(folders, monkeypatch, capsys, variable):
         (["7", "3d_fullres", "0", "--c", "--val"], ["contradiction", "--c --val"]),
         (["7", "3d_fullres", "5"], ["bad-fold", "0 to 4", "got 5"]),
         (["7", "3d_fullres", "0", "--val"], ["unfinished-training", "fold_0", "--c"]),
+        (["7", "3d_fullres", "0", "--c", "-pretrained_weights", "x"], ["contradiction", "-pretrained_weights"]),
+        (["7", "3d_fullres", "0", "--val_best", "--disable_checkpointing"], ["contradiction", "--val_best"]),
+        (["7", "3d_fullres", "0", "-pretrained_weights", "x.pth"], ["missing-checkpoint", "x.pth", "pretrain-from"]),
+        (["7", "3d_fullres", "0", "-num_gpus", "0"], ["bad-gpus", "1 or more, got 0"]),
+        (["7", "3d_fullres", "0", "-num_gpus", "2", "-device", "cpu"], ["bad-gpus", "-device cuda", "got cpu"]),
+        (["7", "3d_fullres", "0", "-num_gpus", "3"], ["bad-gpus", "batch size of the plans, 2", "configure"]),
     ],
 )
 def test_train_refuses(folders, capsys, argv, words):
     line = refusal(capsys, "train", *argv)
     assert all(word in line for word in words), line
+
+
+def test_train_needs_as_many_gpus_as_it_was_told(folders, capsys, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    threads = torch.get_num_threads()
+    line = refusal(capsys, "train", "7", "3d_fullres", "0", "-num_gpus", "2")
+    torch.set_num_threads(threads)
+    assert "[bad-gpus] -num_gpus 2: expected that many GPUs, torch finds 1" in line
+    assert not any((folders / "nnUNet_results").iterdir())
 
 
 def test_train_needs_preprocessed_cases_and_writes_nothing(folders, capsys):
