@@ -114,6 +114,9 @@ class ScheduleConfig:
         save_every: epochs between two writings of ``checkpoint_latest.pth``.
         early_stopping_patience: epochs without a better validation loss (of both tasks together, where there are two)
             after which the training ends; 0 trains all epochs.
+        case_validation_every: epochs between two classifications of whole validation cases (multi-task trainer); 0:
+            none but the one at the end.
+        case_validation_cases: how many whole validation cases at most, the same ones each time.
         seed: seed of initialisation, and of the order of data where ``nnUNet_n_proc_DA=0``.
     """
 
@@ -132,14 +135,18 @@ class ScheduleConfig:
     micro_batch_size: int = 0
     save_every: int = 50
     early_stopping_patience: int = 0
+    case_validation_every: int = 50
+    case_validation_cases: int = 20
     seed: int = 12345
 
     def __post_init__(self) -> None:
         _check_types(self)
         for name in ("epochs", "iterations", "val_iterations", "restart_epochs", "restart_factor", "save_every"):
             _check_range(self, name, 1, None)
+        _check_range(self, "case_validation_cases", 1, None)
         for name in ("learning_rate", "weight_decay", "micro_batch_size", "early_stopping_patience", "seed"):
             _check_range(self, name, 0, None)
+        _check_range(self, "case_validation_every", 0, None)
         _check_range(self, "foreground_oversampling", 0, 1)
 
 
@@ -244,4 +251,5 @@ SHORT_SCHEDULE = ScheduleConfig(
     foreground_oversampling=0.5,
     mirroring=False,
     save_every=1,
+    case_validation_every=0,
 )

@@ -64,6 +64,15 @@ def test_schedule_refuses_none(name):
         settings_from(ScheduleConfig(), {name: 0}, "here")
 
 
+def test_whole_cases_are_classified_rarely_and_not_on_the_short_schedule():
+    assert (ScheduleConfig().case_validation_every, ScheduleConfig().case_validation_cases) == (50, 20)
+    assert SHORT_SCHEDULE.case_validation_every == 0
+    with pytest.raises(InputError, match="case_validation_every must be at least 0, got -1"):
+        settings_from(ScheduleConfig(), {"case_validation_every": -1}, "here")
+    with pytest.raises(InputError, match="case_validation_cases must be at least 1, got 0"):
+        settings_from(ScheduleConfig(), {"case_validation_cases": 0}, "here")
+
+
 def test_block_that_is_no_object_is_refused():
     with pytest.raises(InputError, match="expected an object under 'multitask', got list"):
         config_from_plans({"plans_name": "p", "multitask": []})

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from nnunet_multitask.csv_files import write_csv
 from nnunet_multitask.documents import check_schema, read_json, write_json
-from nnunet_multitask.files import read_mask
+from nnunet_multitask.files import ENDINGS, read_mask
 from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.labels import Target
 
@@ -27,6 +27,7 @@ def write_classification(
     predictions: Mapping[str, CasePrediction],
     records: Mapping[str, Any],
     dataset_json: Mapping[str, Any],
+    known: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Write the classification of the cases whose masks lie in ``folder``, as JSON and as CSV.
 
@@ -37,11 +38,14 @@ def write_classification(
         targets: the targets, by name.
         predictions: the new predictions, by case.
         records: records of cases that were predicted before, kept as they are.
-        dataset_json: the model's, for file ending and mask labels.
+        dataset_json: the model's, for file ending and mask labels. Masks of a format that `read_mask` does not know
+            are not measured.
+        known: what else is known of the new cases: ``fold`` and ``reference`` of an out-of-fold table.
     """
     cases = dict(records)
+    ending = str(dataset_json["file_ending"])
     for case_id, prediction in predictions.items():
-        mask = folder / f"{case_id}{dataset_json['file_ending']}"
+        mask = folder / f"{case_id}{ending}"
         cases[case_id] = {
             "targets": {
                 target.name: target_record(
@@ -51,8 +55,9 @@ def write_classification(
                 )
                 for target in targets.values()
             },
-            "labels": measure_mask(mask, mask_values(dataset_json)),
+            "labels": measure_mask(mask, mask_values(dataset_json)) if ending.endswith(ENDINGS) else {},
             "seconds": round(prediction.seconds, 3),
+            **(known or {}).get(case_id, {}),
         }
     document = {
         "version": 1,
@@ -60,8 +65,8 @@ def write_classification(
         "targets": {target.name: {"type": target.type, "classes": list(target.classes)} for target in targets.values()},
         "cases": dict(sorted(cases.items())),
     }
-    write_json(folder / name, document)
-    _write_csv((folder / name).with_suffix(".csv"), document)
+    write_table((folder / name).with_suffix(".csv"), document)
+    write_json(folder / name, document)  # last: where it is, all is
 
 
 def read_records(path: Path) -> dict[str, Any]:
@@ -135,23 +140,32 @@ def measure_mask(path: Path, values: list[int]) -> dict[str, dict[str, float | i
     return measures
 
 
-def _write_csv(path: Path, document: Mapping[str, Any]) -> None:
-    header = ["case_id"]
+def write_table(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a ``classification.json`` as CSV, one row a case; of an out-of-fold table with fold and true labels."""
+    records = document["cases"].values()
+    out_of_fold = any("fold" in record for record in records)
+    labels = sorted({value for record in records for value in record.get("labels", {})}, key=int)
+    header = ["case_id", *(["fold"] if out_of_fold else [])]
     for name, target in document["targets"].items():
+        header += [f"{name}_reference"] if out_of_fold else []
         header += [f"{name}_decision", *(f"{name}_probability_{class_name}" for class_name in target["classes"])]
-    labels = sorted({value for case in document["cases"].values() for value in case["labels"]}, key=int)
     for value in labels:
         header += [f"label_{value}_volume_ml", f"label_{value}_components"]
     rows = []
     for case_id, case in document["cases"].items():
-        row = [case_id]
+        row = [case_id, *([case.get("fold")] if out_of_fold else [])]
         for name, target in document["targets"].items():
             record = case["targets"][name]
-            decision = record["decision"]
-            row.append(decision if isinstance(decision, str) else ";".join(decision))
+            row += [_text_of(case.get("reference", {}).get(name))] if out_of_fold else []
+            row.append(_text_of(record["decision"]))
             row += [f"{record['probabilities'][class_name]:.6f}" for class_name in target["classes"]]
         for value in labels:
-            measured = case["labels"].get(value, {"volume_ml": 0.0, "components": 0})
+            measured = case.get("labels", {}).get(value, {"volume_ml": 0.0, "components": 0})
             row += [f"{measured['volume_ml']:.4f}", str(measured["components"])]
-        rows.append([*row, f"{case['seconds']:.3f}"])
+        seconds = case.get("seconds")
+        rows.append([*row, None if seconds is None else f"{seconds:.3f}"])
     write_csv(path, [*header, "seconds"], rows)
+
+
+def _text_of(label: str | list[str] | None) -> str | None:
+    return ";".join(label) if isinstance(label, list) else label

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from nnunet_multitask.labels import Target
+from nnunet_multitask.evaluation.class_metrics import multiclass_metrics, multilabel_metrics
+from nnunet_multitask.labels import LabelSidecar, Target
 from nnunet_multitask.losses.classification import UNKNOWN
 
 NAN = float("nan")
@@ -22,11 +25,12 @@ def curve_names(targets: Mapping[str, Target]) -> list[str]:
     """Return the name of every curve.
 
     These are the two losses, the cosine between both tasks' gradients, the weights of both losses, and for each
-    target AUC and the recall of each class.
+    target AUC and the recall of each class, and AUC and balanced accuracy of whole cases.
     """
     names = [TRAIN_LOSS, VAL_LOSS, GRADIENT_COSINE, *WEIGHTS]
     for target in targets.values():
         names += [auc_name(target), *(recall_name(target, class_name) for class_name in target.classes)]
+        names += case_curve_names(target)
     return names
 
 
@@ -44,6 +48,11 @@ def mean_of_known(values: Sequence[float]) -> float:
     """Return the mean of the values that are no NaN; NaN where there is none."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else NAN
+
+
+def case_curve_names(target: Target) -> tuple[str, str]:
+    """Return the names of the curves of AUC and balanced accuracy of whole cases; NaN in epochs without them."""
+    return f"{target.name}/case_auc", f"{target.name}/case_balanced_accuracy"
 
 
 def patch_scores(target: Target, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -80,6 +89,34 @@ def patch_scores(target: Target, probabilities: np.ndarray, labels: np.ndarray) 
     return values
 
 
+def case_scores(
+    targets: Mapping[str, Target], sidecar: LabelSidecar, predictions: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, float]:
+    """Score whole cases: AUC and balanced accuracy of each target, by curve name; NaN where they are not defined.
+
+    Args:
+        targets: by name.
+        sidecar: the true labels; cases without one do not count.
+        predictions: by case and target the probabilities (outputs,), of the positive class for binary, else of each.
+    """
+    values = {}
+    for name, target in targets.items():
+        known = [case_id for case_id in sorted(predictions) if name in sidecar.cases[case_id].labels]
+        scores = np.array([predictions[case_id][name] for case_id in known], dtype=float)  # (N, outputs)
+        truth = np.array([target.encode(sidecar.cases[case_id].labels[name]) for case_id in known], dtype=int)
+        result: dict[str, Any] = {"auc": None, "balanced_accuracy": None}
+        if known and target.type == "multilabel":
+            result = multilabel_metrics(truth, scores >= 0.5, scores, target.classes)
+        elif known:
+            if target.type == "binary":
+                scores = np.hstack((1 - scores, scores))
+            decided = scores[:, 1] >= 0.5 if target.type == "binary" else scores.argmax(axis=1)
+            result = multiclass_metrics(truth[:, 0], decided, scores, target.classes)
+        for curve, metric in zip(case_curve_names(target), ("auc", "balanced_accuracy"), strict=True):
+            values[curve] = NAN if result[metric] is None else float(result[metric])
+    return values
+
+
 def draw_curves(path: Path, curves: Mapping[str, Sequence[float]], targets: Mapping[str, Target]) -> None:
     """Draw the losses, the balance of the tasks, and one panel for each target, as a PNG.
 
@@ -106,6 +143,11 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[float]], targets: Mapp
         panel.plot(curves[auc_name(target)], marker=".", color="black", label="AUC")
         for class_name in target.classes:
             panel.plot(curves[recall_name(target, class_name)], marker=".", alpha=0.7, label=f"recall {class_name}")
+        for name, label in zip(case_curve_names(target), ("AUC", "balanced accuracy"), strict=True):
+            epochs = [epoch for epoch, value in enumerate(curves[name]) if not math.isnan(value)]
+            if epochs:  # a few epochs have them: joined by a line across those that have not
+                values = [curves[name][epoch] for epoch in epochs]
+                panel.plot(epochs, values, marker="D", linestyle="--", label=f"{label} of whole cases")
         panel.set(title=f"{target.name}, validation patches", xlabel="epoch", ylim=(-0.02, 1.02))
     for panel in panels:
         panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))

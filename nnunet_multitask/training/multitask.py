@@ -20,6 +20,7 @@ from nnunet_multitask.labels import SIDECAR_NAME, Target
 from nnunet_multitask.losses.classification import ClassificationLoss
 from nnunet_multitask.networks.multitask_unet import MultiTaskUNet, check_architecture
 from nnunet_multitask.training.balance import BalanceMixin
+from nnunet_multitask.training.case_validation import CaseValidation
 from nnunet_multitask.training.curves import (
     TRAIN_LOSS,
     VAL_LOSS,
@@ -29,6 +30,7 @@ from nnunet_multitask.training.curves import (
     patch_scores,
     recall_name,
 )
+from nnunet_multitask.training.final_validation import ClassifiedValidationMixin
 from nnunet_multitask.training.joint_step import Samples
 from nnunet_multitask.training.patch_labels import PatchLabels, targets_of_patches
 from nnunet_multitask.training.patches import telling_slices
@@ -42,7 +44,7 @@ from nnunet_multitask.training.supervision import CaseLabels, load_sidecar
 from nnunet_multitask.training.watching import WatchingMixin
 
 
-class MultiTaskMixin(WatchingMixin, BalanceMixin):
+class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
     """Adds the classification branch to any nnU-Net trainer: ``class Mine(MultiTaskMixin, nnUNetTrainerDA5)``.
 
     nnU-Net's own loss, losses in the log, pseudo Dice and best checkpoint stay those of the segmentation.
@@ -51,6 +53,7 @@ class MultiTaskMixin(WatchingMixin, BalanceMixin):
     network: Any
     targets: dict[str, Target]
     case_labels: CaseLabels
+    case_validation: CaseValidation
     patch_labels: PatchLabels
 
     def __init__(
@@ -78,6 +81,10 @@ class MultiTaskMixin(WatchingMixin, BalanceMixin):
             "has_regions": self.label_manager.has_regions,
             "patch_targets": targets_of_patches(self.sidecar),
         }
+        schedule = self.schedule
+        self.case_validation = CaseValidation(
+            schedule.case_validation_every, schedule.case_validation_cases, schedule.seed
+        )
         self._check_other_folds()
         super().initialize()
         for name in curve_names(self.targets):
@@ -129,6 +136,7 @@ class MultiTaskMixin(WatchingMixin, BalanceMixin):
         where = Path(self.preprocessed_dataset_folder_base) / SIDECAR_NAME
         self.case_labels = CaseLabels(self.targets, self.sidecar, [*train, *val], where)
         self.case_labels.check_trainable(train, where)
+        self.case_validation.choose(self.sidecar, val)
         labels = self.label_manager
         self.patch_labels = PatchLabels(
             self.case_labels,
@@ -182,6 +190,8 @@ class MultiTaskMixin(WatchingMixin, BalanceMixin):
             labels = self.gathered([row for output in val_outputs for row in output[f"{name}/labels"]])
             for curve, value in patch_scores(target, np.stack(probabilities), np.stack(labels)).items():
                 self.logger.log(curve, value, self.current_epoch)
+        for curve, value in self.case_validation.scores_of_epoch(self).items():
+            self.logger.log(curve, value, self.current_epoch)
 
     def stopping_criterion(self) -> float:
         """Return the validation loss of both tasks, weighed as in training."""

@@ -1,0 +1,207 @@
+"""The validation at the end of a training: nnU-Net's masks, and the class of each case from the same passes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.run.run_training import get_trainer_from_args
+from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+from torch.nn.parallel import DistributedDataParallel
+
+from nnunet_multitask.documents import check_schema
+from nnunet_multitask.evaluation.out_of_fold import target_tables
+from nnunet_multitask.evaluation.predictions import read_classification
+from nnunet_multitask.inference.cases import CasePrediction
+from nnunet_multitask.inference.predictor import MultiTaskPredictor
+from nnunet_multitask.labels import Case, LabelSidecar, Target, read_sidecar
+from nnunet_multitask.training.final_validation import predictor_modules, write_validation
+
+NAME = "nnUNetTrainerMultiTaskShort"
+
+
+@pytest.fixture
+def make_trainer(micro_env, tmp_path, monkeypatch):
+    """Return a function that makes an initialised, untrained trainer with results of its own.
+
+    Threads take the place of nnU-Net's processes, which take seconds to start.
+    """
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: SimpleNamespace(Pool=ThreadPool))
+
+    def make(fold=0, configuration="3d_fullres", plans="micro"):
+        trainer = get_trainer_from_args("901", configuration, fold, NAME, plans, device=torch.device("cpu"))
+        trainer.initialize()
+        return trainer
+
+    return make
+
+
+def contents(folder: Path, pattern: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob(pattern))}
+
+
+def test_masks_and_next_stage_are_those_of_nnunet(make_trainer, monkeypatch):
+    """The configuration stands in for its own next stage: what a cascade gets is exported, too."""
+    monkeypatch.setattr(ConfigurationManager, "next_stage_names", property(lambda self: ["3d_fullres"]))
+    trainer = make_trainer()
+    passes = []
+    trainer.network.encoder.register_forward_hook(lambda *_: passes.append(1))
+    folder = Path(trainer.output_folder) / "validation"
+    next_stage = Path(trainer.output_folder_base) / "predicted_next_stage" / "3d_fullres"
+    found = []
+    for kind in (trainer_module.nnUNetTrainer, type(trainer)):
+        passes.clear()
+        kind.perform_actual_validation(trainer, save_probabilities=True)
+        found.append({**contents(folder, "*.nii.gz"), **contents(folder, "*.npz"), "passes": len(passes)})
+        found[-1] |= {f"next/{name}": content for name, content in contents(next_stage, "*").items()}
+    assert found[0] == found[1]
+    assert len(found[0]) == 3 + 3 + 1 + 3
+    assert (folder / "classification.json").is_file()
+
+
+def test_the_file_is_a_part_of_an_out_of_fold_table(make_trainer, micro_env):
+    trainer = make_trainer()
+    checkpoint = Path(trainer.output_folder) / "checkpoint_best.pth"
+    trainer.save_checkpoint(str(checkpoint))
+    trainer.load_checkpoint(str(checkpoint))
+    trainer.perform_actual_validation()
+    folder = Path(trainer.output_folder) / "validation"
+    document = json.loads((folder / "classification.json").read_text())
+    check_schema(document, "classification.json", "here")
+    assert document["model"] == {
+        "trainer": NAME,
+        "plans": "micro",
+        "configuration": "3d_fullres",
+        "folds": [0],
+        "checkpoint": "checkpoint_best.pth",
+        "checkpoint_sha256": {"0": hashlib.sha256(checkpoint.read_bytes()).hexdigest()},
+    }
+    sidecar = read_sidecar(micro_env.raw / "class_labels.json")
+    val = json.loads((micro_env.preprocessed / "splits_final.json").read_text())[0]["val"]
+    assert list(document["cases"]) == sorted(val)
+    for case_id, case in document["cases"].items():
+        assert case["fold"] == 0
+        assert case["reference"] == {"subtype": sidecar.cases[case_id].labels["subtype"]}
+        assert case["labels"]["1"]["volume_ml"] >= 0
+        assert case["seconds"] > 0
+    table = target_tables(read_classification(folder / "classification.json"))["subtype"]
+    assert table.folds == [0] * len(val)
+    header, *rows = (folder / "classification.csv").read_text().splitlines()
+    assert header.startswith("case_id,fold,subtype_reference,subtype_decision,subtype_probability_IPH")
+    assert len(rows) == len(val)
+
+
+def test_each_case_has_its_own_classification(make_trainer):
+    """The volumes go through the network in another order than the alphabet's, and keep their names."""
+    trainer = make_trainer()
+    split = trainer.do_split
+    trainer.do_split = lambda: (split()[0], split()[1][::-1])
+    trainer.perform_actual_validation()
+    document = json.loads((Path(trainer.output_folder) / "validation" / "classification.json").read_text())
+    predictor = MultiTaskPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    trainer.set_deep_supervision_enabled(False)
+    predictor.manual_initialization(
+        trainer.network, trainer.plans_manager, trainer.configuration_manager, [trainer.network.state_dict()],
+        trainer.dataset_json, NAME, trainer.inference_allowed_mirroring_axes,
+    )  # fmt: skip
+    dataset = trainer.dataset_class(trainer.preprocessed_dataset_folder, split()[1])
+    for case_id in dataset.identifiers:
+        predictor._waiting = [case_id]
+        predictor.predict_logits_from_preprocessed_data(torch.from_numpy(dataset.load_case(case_id)[0][:]))
+        expected = predictor.cases[case_id].probabilities["subtype"]
+        found = document["cases"][case_id]["targets"]["subtype"]["probabilities"]
+        assert list(found.values()) == pytest.approx(expected.tolist(), abs=2e-6)
+    values = [case["targets"]["subtype"]["probabilities"]["IPH"] for case in document["cases"].values()]
+    assert len(set(values)) == len(values)
+
+
+def test_two_dimensions_and_fold_all(make_trainer):
+    trainer = make_trainer("all", "2d", "micro2d")
+    trainer.perform_actual_validation()
+    document = json.loads((Path(trainer.output_folder) / "validation" / "classification.json").read_text())
+    assert document["model"]["folds"] == ["all"]
+    assert document["model"]["configuration"] == "2d"
+    assert document["model"]["checkpoint_sha256"] == {}  # these weights are in no file
+    assert len(document["cases"]) == 6
+    assert {case["fold"] for case in document["cases"].values()} == {"all"}
+
+
+def test_the_name_that_is_swapped_is_there_and_comes_back(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    assert predictor_modules(trainer) == [vars(trainer_module)]
+    folder = Path(trainer.output_folder) / "validation"
+    folder.mkdir()
+    (folder / "classification.json").write_text("of an earlier checkpoint")
+    dataset_class = trainer.dataset_class
+
+    def fails(self, data):
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr(nnUNetPredictor, "predict_sliding_window_return_logits", fails)
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        trainer.perform_actual_validation()
+    assert not (folder / "classification.json").exists()
+    assert trainer_module.nnUNetPredictor is nnUNetPredictor
+    assert trainer.dataset_class is dataset_class
+
+
+def test_a_trainer_with_another_predictor_says_that_it_does_not_classify(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    monkeypatch.setattr(trainer_module, "nnUNetPredictor", type("Other", (nnUNetPredictor,), {}))
+    trainer.perform_actual_validation()
+    folder = Path(trainer.output_folder) / "validation"
+    assert (folder / "summary.json").is_file()
+    assert not (folder / "classification.json").exists()
+    assert "WARN validation without nnUNetPredictor" in Path(trainer.log_file).read_text()
+
+
+def test_processes_join_their_cases_and_the_first_one_writes(tmp_path):
+    target = Target("ich", "binary", ("no", "yes"))
+    given = {"a": 0.2, "b": 0.9, "c": 0.7}
+    predictions = {name: CasePrediction({"ich": np.array([[p]])}, {}, 1.0) for name, p in given.items()}
+    cases = {"a": Case({"ich": "no"}), "b": Case({}), "c": Case({"ich": "yes"})}
+    log = []
+    for rank in (1, 0):
+        trainer = SimpleNamespace(
+            local_rank=rank,
+            gathered=lambda values: list(predictions.items()),
+            fold=3,
+            plans_manager=SimpleNamespace(plans_name="p"),
+            configuration_name="2d",
+            targets={"ich": target},
+            sidecar=LabelSidecar({"ich": target}, cases),
+            dataset_json={"labels": {"background": 0}, "file_ending": ".png"},
+            output_folder=tmp_path,
+            print_to_log_file=lambda text, **_: log.append(text),
+        )
+        (tmp_path / "validation").mkdir(exist_ok=True)
+        write_validation(trainer, {"b": predictions["b"]}, None)
+        assert (tmp_path / "validation" / "classification.json").exists() == (rank == 0)
+    document = json.loads((tmp_path / "validation" / "classification.json").read_text())
+    references = {case_id: case["reference"] for case_id, case in document["cases"].items()}
+    assert references == {"a": {"ich": "no"}, "b": {}, "c": {"ich": "yes"}}
+    assert document["cases"]["b"]["labels"] == {}  # a format that is not measured
+    assert log == ["3 cases classified: ich/case_auc 1.000, ich/case_balanced_accuracy 1.000"]
+
+
+def test_a_distributed_network_is_used_without_its_wrapper(make_trainer):
+    trainer = make_trainer()
+    wrapper = DistributedDataParallel.__new__(DistributedDataParallel)
+    torch.nn.Module.__init__(wrapper)
+    wrapper.module = trainer.network
+    predictor = MultiTaskPredictor(device=torch.device("cpu"))
+    predictor.manual_initialization(
+        wrapper, trainer.plans_manager, trainer.configuration_manager, None, trainer.dataset_json, NAME, None
+    )
+    assert predictor.network is trainer.network
+    assert predictor.model == {"trainer": NAME, "plans": "micro"}
