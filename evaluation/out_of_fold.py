@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.levels import patient_of
-from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME, Classification, read_classification
+from nnunet_multitask.evaluation.predictions import (
+    CLASSIFICATION_NAME,
+    Classification,
+    read_classification,
+)
 from nnunet_multitask.labels import LabelSidecar
 from nnunet_multitask.targets import Label, Target
 

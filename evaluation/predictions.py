@@ -73,7 +73,16 @@ def read_classification(path: str | Path) -> Classification:
             class.
     """
     path = Path(path)
-    document = read_json(path)
+    return parse_classification(read_json(path), path)
+
+
+def parse_classification(document: Any, path: Path) -> Classification:
+    """Check the document of a classification.json; see `read_classification`.
+
+    Args:
+        document: the parsed JSON.
+        path: where it was read, for messages.
+    """
     check_schema(document, CLASSIFICATION_NAME, path)
     targets = {
         name: Target(name=name, type=entry["type"], classes=tuple(entry["classes"]))

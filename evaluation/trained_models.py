@@ -12,11 +12,10 @@ from nnunet_multitask.datasets import list_cases
 from nnunet_multitask.documents import read_json, write_json
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.dataset_json import DATASET_JSON
-from nnunet_multitask.evaluation.out_of_fold import join_folds
+from nnunet_multitask.evaluation.fold_tables import DEFAULT_FOLDS, join_documents
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME
 from nnunet_multitask.storage import atomic_directory, copy_file
 
-DEFAULT_FOLDS = 5  # nnU-Net's, where there is no splits_final.json
 CHECKPOINT = "checkpoint_final.pth"
 
 
@@ -104,7 +103,7 @@ def join_trained_model(model: TrainedModel, destination: str | Path) -> None:
 
     Raises:
         InputError: some folds have a classification.json and others not.
-        InputErrors: those of `join_folds`.
+        InputErrors: those of `join_documents`.
     """
     files: dict[int | str, Path] = {
         fold: model.folder / f"fold_{fold}" / "validation" / CLASSIFICATION_NAME for fold in model.masks
@@ -113,7 +112,7 @@ def join_trained_model(model: TrainedModel, destination: str | Path) -> None:
     if absent and len(absent) < len(files):
         fault = f"expected {CLASSIFICATION_NAME} in the validation folder of every fold, found none in {_text(absent)}"
         raise InputError("missing-classification", model.folder, fault, "predict the classes of these folds too")
-    document = None if absent else _joined_classification(files)
+    document = None if absent else join_documents(files)
     with atomic_directory(destination, overwrite=True) as temporary:
         for masks in model.masks.values():
             for path in masks.values():
@@ -123,23 +122,6 @@ def join_trained_model(model: TrainedModel, destination: str | Path) -> None:
                 copy_file(model.folder / name, temporary / name)
         if document is not None:
             write_json(temporary / CLASSIFICATION_NAME, document)
-
-
-def _joined_classification(files: Mapping[int | str, Path]) -> dict[str, Any]:
-    join_folds(files)  # refuses other targets and cases in two folds
-    parts = {fold: read_json(path) for fold, path in files.items()}
-    first = next(iter(parts.values()))
-    cases = {
-        case_id: {**entry, "fold": fold} for fold, part in parts.items() for case_id, entry in part["cases"].items()
-    }
-    model = {**first.get("model", {}), "folds": list(files)}
-    model.pop("checkpoint_sha256", None)  # of one fold only
-    return {
-        "version": first["version"],
-        "model": model,
-        "targets": first["targets"],
-        "cases": dict(sorted(cases.items())),
-    }
 
 
 def _check_out_of_fold(model: TrainedModel, splits: Sequence[Mapping[str, Sequence[str]]] | None) -> None:

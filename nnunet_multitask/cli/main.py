@@ -21,6 +21,7 @@ SUBCOMMANDS = (
     "split",
     "configure",
     "train",
+    "collect",
     "calibrate",
     "predict",
     "evaluate",

@@ -46,6 +46,12 @@ def make_trainer(micro_env, tmp_path, monkeypatch):
     return make
 
 
+def validate_only(trainer, *indices: int) -> None:
+    """Let the fold have these of its validation cases, in this order."""
+    train, val = trainer.do_split()
+    trainer.do_split = lambda: (train, [val[index] for index in indices])
+
+
 def contents(folder: Path, pattern: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob(pattern))}
 
@@ -54,6 +60,7 @@ def test_masks_and_next_stage_are_those_of_nnunet(make_trainer, monkeypatch):
     """The configuration stands in for its own next stage: what a cascade gets is exported, too."""
     monkeypatch.setattr(ConfigurationManager, "next_stage_names", property(lambda self: ["3d_fullres"]))
     trainer = make_trainer()
+    validate_only(trainer, 0)
     passes = []
     trainer.network.encoder.register_forward_hook(lambda *_: passes.append(1))
     folder = Path(trainer.output_folder) / "validation"
@@ -65,7 +72,7 @@ def test_masks_and_next_stage_are_those_of_nnunet(make_trainer, monkeypatch):
         found.append({**contents(folder, "*.nii.gz"), **contents(folder, "*.npz"), "passes": len(passes)})
         found[-1] |= {f"next/{name}": content for name, content in contents(next_stage, "*").items()}
     assert found[0] == found[1]
-    assert len(found[0]) == 3 + 3 + 1 + 3
+    assert len(found[0]) == 4  # mask, probabilities, next stage, passes
     assert (folder / "classification.json").is_file()
 
 
@@ -104,8 +111,7 @@ def test_the_file_is_a_part_of_an_out_of_fold_table(make_trainer, micro_env):
 def test_each_case_has_its_own_classification(make_trainer):
     """The volumes go through the network in another order than the alphabet's, and keep their names."""
     trainer = make_trainer()
-    split = trainer.do_split
-    trainer.do_split = lambda: (split()[0], split()[1][::-1])
+    validate_only(trainer, 1, 0)
     trainer.perform_actual_validation()
     document = json.loads((Path(trainer.output_folder) / "validation" / "classification.json").read_text())
     predictor = MultiTaskPredictor(device=torch.device("cpu"), allow_tqdm=False)
@@ -114,13 +120,14 @@ def test_each_case_has_its_own_classification(make_trainer):
         trainer.network, trainer.plans_manager, trainer.configuration_manager, [trainer.network.state_dict()],
         trainer.dataset_json, NAME, trainer.inference_allowed_mirroring_axes,
     )  # fmt: skip
-    dataset = trainer.dataset_class(trainer.preprocessed_dataset_folder, split()[1])
+    dataset = trainer.dataset_class(trainer.preprocessed_dataset_folder, trainer.do_split()[1])
     for case_id in dataset.identifiers:
         predictor._waiting = [case_id]
         predictor.predict_logits_from_preprocessed_data(torch.from_numpy(dataset.load_case(case_id)[0][:]))
         expected = predictor.cases[case_id].probabilities["subtype"]
         found = document["cases"][case_id]["targets"]["subtype"]["probabilities"]
         assert list(found.values()) == pytest.approx(expected.tolist(), abs=2e-6)
+    assert len(document["cases"]) == 2
     values = [case["targets"]["subtype"]["probabilities"]["IPH"] for case in document["cases"].values()]
     assert len(set(values)) == len(values)
 
@@ -157,6 +164,7 @@ def test_the_name_that_is_swapped_is_there_and_comes_back(make_trainer, monkeypa
 
 def test_a_trainer_with_another_predictor_says_that_it_does_not_classify(make_trainer, monkeypatch):
     trainer = make_trainer()
+    validate_only(trainer, 0)
     monkeypatch.setattr(trainer_module, "nnUNetPredictor", type("Other", (nnUNetPredictor,), {}))
     trainer.perform_actual_validation()
     folder = Path(trainer.output_folder) / "validation"
