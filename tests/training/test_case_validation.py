@@ -13,7 +13,7 @@ from nnunetv2.run.run_training import get_trainer_from_args
 
 from nnunet_multitask.labels import Case, LabelSidecar, Target
 from nnunet_multitask.training.case_validation import CaseValidation, choose_cases
-from nnunet_multitask.training.curves import case_scores, draw_curves
+from nnunet_multitask.training.curves import case_scores, curve_names, draw_curves
 
 BINARY = Target("ich", "binary", ("no", "yes"))
 KINDS = Target("kinds", "multilabel", ("IVH", "SAH"))
@@ -114,8 +114,7 @@ def test_one_pass_a_tile_without_mirrors(micro_env, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("scored", [(), (0, 2)])
 def test_the_picture_has_the_epochs_that_were_scored(tmp_path, scored):
-    names = ["ich/auc", "ich/recall/no", "ich/recall/yes", "train_losses_classification", "val_losses_classification"]
-    curves = {name: [0.5, 0.6, 0.7] for name in names}
+    curves = {name: [0.5, 0.6, 0.7] for name in curve_names({"ich": BINARY})}
     for name in ("ich/case_auc", "ich/case_balanced_accuracy"):
         curves[name] = [0.8 if epoch in scored else float("nan") for epoch in range(3)]
     draw_curves(tmp_path / "curves.png", curves, {"ich": BINARY})
