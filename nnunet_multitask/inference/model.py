@@ -59,11 +59,12 @@ def check_model_folder(folder: Path, folds: Sequence[int | str], checkpoint_name
         )
     targets_of_plans(read_json(folder / "plans.json"), folder / "plans.json")
     if not folds:
+        trained_on_all = (folder / "fold_all" / checkpoint_name).is_file()
         raise InputError(
             "missing-checkpoint",
             folder,
-            f"expected at least one fold with {checkpoint_name}, got none",
-            "train a fold to its end, or name another checkpoint with -chk",
+            f"expected at least one fold with {checkpoint_name}, got {'only fold all' if trained_on_all else 'none'}",
+            "name it: -f all" if trained_on_all else "train a fold to its end, or name another checkpoint with -chk",
         )
     for fold in folds:
         path = folder / f"fold_{fold}" / checkpoint_name

@@ -52,6 +52,10 @@ def test_untrained_fold_is_named(folder):
         check_model_folder(folder, [0, 1], CHECKPOINT)
     with pytest.raises(InputError, match=r"at least one fold with other\.pth"):
         check_model_folder(folder, [], "other.pth")
+    (folder / "fold_all").mkdir(exist_ok=True)
+    (folder / "fold_all" / "other.pth").touch()
+    with pytest.raises(InputError, match=r"got only fold all -> name it: -f all"):
+        check_model_folder(folder, [], "other.pth")
 
 
 def test_folds_with_another_order_of_classes_are_refused(folder):
