@@ -111,6 +111,8 @@ class ScheduleConfig:
         micro_batch_size: samples that go through the network at a time, their gradients added up over the batch, so
             that a large batch fits into little memory; 0 takes the batch as a whole. Losses that are means over
             samples or labels keep their gradient; Dice over the batch is then taken over each part by itself.
+        rotation: rotations in training. ``nnunet``: nnU-Net's own; ``axial``: within the plane of the plans' last two
+            axes, by 15 degrees at most, for whole scans of thick slices that padding turns into cubes.
         save_every: epochs between two writings of ``checkpoint_latest.pth``.
         early_stopping_patience: epochs without a better validation loss (of both tasks together, where there are two)
             after which the training ends; 0 trains all epochs.
@@ -133,6 +135,7 @@ class ScheduleConfig:
     case_sampling: Literal["natural", "balanced", "weights"] = "natural"
     mirroring: bool = True
     micro_batch_size: int = 0
+    rotation: Literal["nnunet", "axial"] = "nnunet"
     save_every: int = 50
     early_stopping_patience: int = 0
     case_validation_every: int = 50

@@ -19,6 +19,7 @@ TEXT = (ROOT / "docs" / "training.md").read_text("utf-8")
 # where training can be refused before it starts
 SOURCES = """
     config cli/train training/multitask training/settings training/preconditions training/sampling
+    training/xiao2025 training/resnet3d
     training/supervision training/patches training/patch_labels training/loading_faults
     networks/multitask_unet
 """.split()

@@ -1,23 +1,28 @@
 """Write plans under a new name: another network width, patch, batch, schedule or classification branch.
 
 The new plans share the preprocessed data of the old ones, and serve the multi-task trainer and its baseline alike.
-Sizes are changed in one configuration; the schedule counts for all.
+Sizes are changed in one configuration; the schedule counts for all. With --recipe they follow a published system
+instead, whose scans have to be preprocessed anew; the other options then change the recipe.
 
   nnunet-multitask configure 200 --from nnUNetPlans --name small --features 8,16,32,64 --patch-size 16,96,96 \\
       --batch-size 4 --epochs 10 --iterations 50 --optimizer adamw
   nnunet-multitask configure 200 --name heavier --set classification_weight=1 --set pooling=attention
   nnunet-multitask configure 200 --name evenly --case-sampling balanced
+  nnunet-multitask configure 200 --recipe xiao2025 --name xiao2025
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
+from typing import Any
 
 from nnunet_multitask.cli._nnunet import preprocessed_plans
 from nnunet_multitask.cli._settings import add_options, changes, given, listed
 from nnunet_multitask.config import MultiTaskConfig, ScheduleConfig
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.workflows.recipes import RECIPES, recipe_plans
 
 HELP = "write plans with another size, schedule or branch"
 
@@ -30,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", required=True, help="name of the new plans, for -p")
     parser.add_argument("--configuration", default="3d_fullres", help="what to change (default: 3d_fullres)")
+    parser.add_argument("--recipe", choices=tuple(RECIPES), help="published system to follow")
     size = parser.add_argument_group("size")
     size.add_argument("--features", type=_numbers, metavar="8,16,32,64", help="channels of each encoder stage")
     size.add_argument("--patch-size", type=_numbers, metavar="16,96,96", help="voxels along each axis of the plans")
@@ -57,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     if path.exists() and not args.overwrite:
         raise InputError("exists", path, "expected a new name, got one that is taken", "choose another or --overwrite")
     config, schedule = given(args)
+    if args.recipe is not None:
+        plans = _of_recipe(args, folder, plans)
     new = derive_plans(
         plans,
         args.name,
@@ -78,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
         "config": new["multitask"]["config"],
         "schedule": new["multitask"]["schedule"],
     }
+    if args.recipe is not None:
+        summary["spacing"] = [round(spacing, 4) for spacing in changed["spacing"]]
     if args.json:
         print(json.dumps(summary))
         return 0
@@ -89,7 +99,32 @@ def run(args: argparse.Namespace) -> int:
         print(f"{title}:" if new["multitask"][block] else f"{title}: as by default")
         for name, text in changes(settings, new["multitask"][block]).items():
             print(f"  {name}: {text}")
+    if args.recipe is not None:
+        _print_next(args, folder)
     return 0
+
+
+def _of_recipe(args: argparse.Namespace, folder: Path, plans: dict[str, Any]) -> dict[str, Any]:
+    """Return the plans of the recipe for this dataset."""
+    from nnunet_multitask.documents import read_json
+    from nnunet_multitask.workflows.plan import FINGERPRINT_NAME
+
+    path = folder / FINGERPRINT_NAME
+    if not path.is_file():
+        remedy = f"run nnunet-multitask plan -d {int(folder.name[7:10])} --no_pp"
+        raise InputError("missing-fingerprint", path, "expected the sizes of the training scans, got no file", remedy)
+    return recipe_plans(
+        plans, read_json(path), args.recipe, args.name, patch_size=args.patch_size, batch_size=args.batch_size
+    )
+
+
+def _print_next(args: argparse.Namespace, folder: Path) -> None:
+    """Print the commands that follow plans of a recipe."""
+    dataset = int(folder.name[7:10])
+    print("next:")
+    print(f"  nnUNetv2_preprocess -d {dataset} -plans_name {args.name} -c {args.configuration}")
+    for trainer in RECIPES[args.recipe].trainers:
+        print(f"  nnunet-multitask train {dataset} {args.configuration} 0 -p {args.name} -tr {trainer}")
 
 
 def _numbers(text: str) -> list[int]:

@@ -4,7 +4,9 @@ from nnunet_multitask.training.trainers import (
     nnUNetTrainerBaseline,
     nnUNetTrainerBaselineShort,
     nnUNetTrainerMultiTask,
+    nnUNetTrainerMultiTask_Xiao2025,
     nnUNetTrainerMultiTaskShort,
+    nnUNetTrainerResNet3D,
 )
 
 __all__ = [
@@ -12,4 +14,6 @@ __all__ = [
     "nnUNetTrainerBaselineShort",
     "nnUNetTrainerMultiTask",
     "nnUNetTrainerMultiTaskShort",
+    "nnUNetTrainerMultiTask_Xiao2025",
+    "nnUNetTrainerResNet3D",
 ]

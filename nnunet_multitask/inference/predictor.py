@@ -31,7 +31,12 @@ from nnunet_multitask.inference.model import (
 )
 from nnunet_multitask.inference.options import choose_aggregations
 from nnunet_multitask.inference.tiles import CaseTiles, FoldTiles, tile_boxes, tile_importance
-from nnunet_multitask.inference.writers import CLASSIFICATION_JSON, read_records, write_classification
+from nnunet_multitask.inference.writers import (
+    CLASSIFICATION_JSON,
+    read_records,
+    without_labels,
+    write_classification,
+)
 from nnunet_multitask.labels import Target
 from nnunet_multitask.networks.multitask_unet import foreground_probability
 
@@ -301,9 +306,11 @@ class MultiTaskPredictor(nnUNetPredictor):
 
     def _write(self, output: str | list[str] | None, name: str) -> None:
         if isinstance(output, str):
-            write_classification(
-                Path(output), name, self.model, self.targets, self.cases, self._records, self.dataset_json
-            )
+            dataset_json = self.dataset_json
+            if not getattr(self.network, "segments", True):
+                logger.info("the model only classifies: its masks are empty, and their volumes are not written")
+                dataset_json = without_labels(dataset_json)
+            write_classification(Path(output), name, self.model, self.targets, self.cases, self._records, dataset_json)
 
 
 def _classification_name(part_id: int, num_parts: int) -> str:

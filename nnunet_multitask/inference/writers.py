@@ -120,6 +120,11 @@ def mask_values(dataset_json: Mapping[str, Any]) -> list[int]:
     return sorted({int(v) for k, v in dataset_json["labels"].items() if k not in ("background", "ignore")} - {0})
 
 
+def without_labels(dataset_json: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a ``dataset.json`` by which no mask is measured: of a model that only classifies, 0 mL says nothing."""
+    return {**dataset_json, "labels": {}, "regions_class_order": []}
+
+
 def measure_mask(path: Path, values: list[int]) -> dict[str, dict[str, float | int]]:
     """Measure a mask.
 

@@ -106,8 +106,19 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         )
         targets = targets_of_plans(plans_manager.plans, f"plans {plans_manager.plans_name}")
         num_outputs = {name: target.num_outputs for name, target in targets.items()}
-        has_regions = bool(plans_manager.plans[PLANS_KEY].get("has_regions", False))
-        return MultiTaskUNet(unet, num_outputs, config_from_plans(plans_manager.plans), has_regions=has_regions)
+        return cls.add_branch(unet, num_outputs, plans_manager.plans)
+
+    @classmethod
+    def add_branch(cls, unet: nn.Module, num_outputs: Mapping[str, int], plans: Mapping[str, Any]) -> nn.Module:
+        """Return the network with its classification branch; trainers of other systems bring their own.
+
+        Args:
+            unet: the plans' network.
+            num_outputs: for each target the number of its logits.
+            plans: the plans, with the multi-task block.
+        """
+        has_regions = bool(plans[PLANS_KEY].get("has_regions", False))
+        return MultiTaskUNet(unet, num_outputs, config_from_plans(plans), has_regions=has_regions)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the shared parameters, and those of the branch with their own learning rate."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from nnunetv2.paths import nnUNet_raw, nnUNet_results
+from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 
 from nnunet_multitask.config import PLANS_KEY, SHORT_SCHEDULE, ScheduleConfig, schedule_from_plans
@@ -40,6 +41,9 @@ FOLD_ALL = (
     "fold all: the validation cases are the training cases. Scores, curves, the best checkpoint, early stopping, "
     "calibration and thresholds from it cannot be judged: they would be those of cases that were learned by heart"
 )
+
+
+_AXIAL_ROTATION = math.pi / 12
 
 
 class TrainingSettingsMixin(SteppingMixin, ResumingMixin):
@@ -111,10 +115,17 @@ class TrainingSettingsMixin(SteppingMixin, ResumingMixin):
         return [{"params": list(self.network.parameters())}]
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, Any, Any, Any]:
-        """Return nnU-Net's augmentation settings, without mirroring where the schedule says so."""
+        """Return nnU-Net's augmentation settings, with the rotation and mirroring that the schedule names."""
         rotation, dummy_2d, initial_patch_size, mirror_axes = (
             super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
+        patch_size = self.configuration_manager.patch_size
+        if self.schedule.rotation == "axial" and len(patch_size) == 3:
+            # a padded cube looks isotropic to nnU-Net, which would turn thick slices out of their plane
+            rotation, dummy_2d = (-_AXIAL_ROTATION, _AXIAL_ROTATION), True
+            initial_patch_size = get_patch_size(patch_size, *[rotation] * 3, (0.85, 1.25))  # nnU-Net's own call
+            initial_patch_size[0] = patch_size[0]
+            self.print_to_log_file("rotation within the axial plane instead, by 15 degrees at most")
         if not self.schedule.mirroring:
             mirror_axes = None
             self.inference_allowed_mirroring_axes = None

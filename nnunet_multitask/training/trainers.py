@@ -5,7 +5,9 @@ from __future__ import annotations
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_multitask.training.multitask import MultiTaskMixin
+from nnunet_multitask.training.resnet3d import ResNet3DMixin
 from nnunet_multitask.training.settings import ShortScheduleMixin, TrainingSettingsMixin
+from nnunet_multitask.training.xiao2025 import Xiao2025Mixin
 
 
 class nnUNetTrainerMultiTask(MultiTaskMixin, nnUNetTrainer):
@@ -22,3 +24,11 @@ class nnUNetTrainerMultiTaskShort(MultiTaskMixin, ShortScheduleMixin, nnUNetTrai
 
 class nnUNetTrainerBaselineShort(ShortScheduleMixin, nnUNetTrainer):
     """nnU-Net without the branch on the short schedule: all else is as in ``nnUNetTrainerMultiTaskShort``."""
+
+
+class nnUNetTrainerMultiTask_Xiao2025(Xiao2025Mixin, nnUNetTrainer):
+    """The joint system of Xiao, Lai and Liang 2025, on plans of its recipe; see docs/xiao-2025.md."""
+
+
+class nnUNetTrainerResNet3D(ResNet3DMixin, nnUNetTrainer):
+    """ResNet3D-18, which classifies alone, on plans of a recipe or on nnU-Net's own."""
