@@ -10,7 +10,8 @@ class RunningStandardization(nn.Module):
     """Subtracts the running mean and divides by the running standard deviation of each feature.
 
     Unlike batch normalisation it uses the running moments in training too, so that two or four samples in a batch do
-    not set each other's value. The first batches count by their number, later ones with weight ``momentum``.
+    not set each other's value. The first batches count by their number, later ones with weight ``momentum``. In a
+    distributed training all processes have the moments of the first one's batches.
 
     Args:
         num_features: F.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch._functorch.config
 
 from nnunet_multitask.config import MultiTaskConfig
 from nnunet_multitask.errors import InputError

@@ -118,7 +118,7 @@ def case_scores(
 
 
 def draw_curves(path: Path, curves: Mapping[str, Sequence[float]], targets: Mapping[str, Target]) -> None:
-    """Draw the losses, the balance of the tasks, and one panel for each target, as a PNG.
+    """Draw the losses, the cosine of the gradients, the weights where they move, and a panel for each target, as PNG.
 
     Args:
         path: file to write.
@@ -128,18 +128,22 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[float]], targets: Mapp
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.2 * (2 + len(targets))), layout="constrained")
+    moving = any(len({value for value in curves[name] if not np.isnan(value)}) > 1 for name in WEIGHTS)
+    rows = 2 + len(targets) + int(moving)
+    figure = Figure(figsize=(10, 3.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(2 + len(targets), 1, squeeze=False)[:, 0]
+    panels = list(figure.subplots(rows, 1))
     for name, label in ((TRAIN_LOSS, "training"), (VAL_LOSS, "validation")):
         panels[0].plot(curves[name], marker=".", label=label)
     panels[0].set(title="Classification loss", xlabel="epoch", ylabel="loss")
-    panels[1].plot(curves[GRADIENT_COSINE], marker=".", color="black", label="cosine of the gradients")
+    panels[1].plot(curves[GRADIENT_COSINE], marker=".", color="black", label="cosine")
     panels[1].axhline(0, color="gray", linewidth=0.8)
-    for name in WEIGHTS:
-        panels[1].plot(curves[name], marker=".", alpha=0.7, label=f"weight of the {name.rpartition('/')[2]}")
-    panels[1].set(title="Balance of segmentation and classification", xlabel="epoch")
-    for panel, target in zip(panels[2:], targets.values(), strict=True):
+    panels[1].set(title="Gradients of segmentation and classification", xlabel="epoch", ylabel="cosine")
+    if moving:
+        for name in WEIGHTS:
+            panels[2].plot(curves[name], marker=".", label=name.rpartition("/")[2])
+        panels[2].set(title="Weights of the losses", xlabel="epoch", ylabel="weight")
+    for panel, target in zip(panels[-len(targets) :], targets.values(), strict=True):
         panel.plot(curves[auc_name(target)], marker=".", color="black", label="AUC")
         for class_name in target.classes:
             panel.plot(curves[recall_name(target, class_name)], marker=".", alpha=0.7, label=f"recall {class_name}")

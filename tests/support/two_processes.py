@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from nnunet_multitask.losses.classification import UNKNOWN, ClassificationLoss
 from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss, annotated_samples
 from nnunet_multitask.networks.multitask_unet import MultiTaskUNet
 from nnunet_multitask.training.joint_step import JointStep, Samples
-from nnunet_multitask.training.stepping import Part
+from nnunet_multitask.training.stepping import Part, SteppingMixin
 
 OUTPUTS = {"subtype": 3, "ich": 1}
 TYPES = {"subtype": "multiclass", "ich": "binary"}
@@ -142,7 +143,8 @@ def run_in_two_processes() -> list[dict[str, Any]]:
 def _run(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    results = {}
+    training = SimpleNamespace(is_ddp=True)
+    results: dict[str, Any] = {"gathered": SteppingMixin.gathered(training, [10 * rank, f"case {rank}"])}
     for name, scenario in scenarios().items():
         samples = rows_of(samples_for(scenario), slice(2 * rank, 2 * rank + 2))
         options = {option: value for option, value in scenario.items() if option != "labels"}

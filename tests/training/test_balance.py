@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.losses import pcgrad
 from nnunet_multitask.training.curves import GRADIENT_COSINE, WEIGHTS
 
 
@@ -64,3 +66,9 @@ def test_focal_loss_is_reached_by_its_setting(make):
     trainer.initialize()
     trainer.get_tr_and_val_datasets()
     assert trainer.classification_loss.focal_gamma == 3
+
+
+def test_a_missing_extra_is_named_before_training(make, monkeypatch):
+    monkeypatch.setattr(pcgrad, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"\[missing-extra\] .*pip install"):
+        make(config={"loss_balancing": "pcgrad"}).initialize()

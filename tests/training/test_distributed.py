@@ -48,3 +48,7 @@ def test_conflicting_gradients_were_projected(processes):
     assert first > 0
     assert second > 0
     assert product < 0
+
+
+def test_values_of_both_processes_are_gathered_in_both(processes):
+    assert [process["gathered"] for process in processes] == [[0, "case 0", 10, "case 1"]] * 2

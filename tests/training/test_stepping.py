@@ -57,6 +57,29 @@ def test_trainers_step_in_parts_as_on_the_whole_batch(make, name):
         torch.testing.assert_close(parts[parameter], gradient, rtol=1e-3, atol=1e-5, msg=parameter)
 
 
+@pytest.mark.parametrize(
+    ("name", "config", "schedule"),
+    [
+        ("nnUNetTrainerMultiTaskShort", {}, {}),
+        ("nnUNetTrainerMultiTaskShort", {"loss_balancing": "pcgrad"}, {}),
+        ("nnUNetTrainerMultiTaskShort", {}, {"micro_batch_size": 1}),
+        ("nnUNetTrainerBaselineShort", {}, {"micro_batch_size": 1}),
+    ],
+)
+def test_losses_are_scaled_once_and_gradients_unscaled_before_they_are_clipped(make, name, config, schedule):
+    if config:
+        pytest.importorskip("torchjd")
+    weights = []
+    for scaler in (None, torch.amp.GradScaler("cpu", init_scale=2.0**14)):
+        trainer = make(name, {"dropout": 0.0, **config}, optimizer="sgd", **schedule)
+        trainer.on_train_start()
+        trainer.grad_scaler = scaler
+        trainer.train_step(next(trainer.dataloader_train))
+        weights.append({key: value.clone() for key, value in trainer.network.state_dict().items()})
+    for key, value in weights[0].items():
+        torch.testing.assert_close(weights[1][key], value, rtol=1e-4, atol=1e-6, msg=key)
+
+
 def test_last_part_takes_what_is_left(make):
     trainer = make("nnUNetTrainerBaselineShort", micro_batch_size=3)
     parts = trainer.parts_of(torch.zeros(7, 1, 4, 4, 4))
