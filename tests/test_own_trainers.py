@@ -14,7 +14,8 @@ def test_trainer_of_the_page_trains_and_predicts(micro, tmp_path):
     variable = {
         "nnUNet_extTrainer": os.pathsep.join([str(tmp_path / "trainers"), micro.variables["nnUNet_extTrainer"]])
     }
-    common = "-tr nnUNetTrainerMine -p micro -device cpu".split()
+    micro.run("nnunet-multitask", *"configure 901 --from micro --name plain --mirroring off --overwrite".split())
+    common = "-tr nnUNetTrainerMine -p plain -device cpu".split()
     log = micro.run("nnUNetv2_train", "901", "3d_fullres", "0", *common, **variable)
     assert "Mean Validation Dice" in log
     assert "subtype AUC" in log
