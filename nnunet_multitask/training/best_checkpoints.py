@@ -13,12 +13,14 @@ from nnunet_multitask.training.curves import auc_name
 CLASSIFICATION = "checkpoint_best_classification.pth"
 JOINT = "checkpoint_best_joint.pth"
 MOMENTUM = 0.9  # that of nnU-Net's moving average of the pseudo Dice
+CHANCE = 0.5  # AUC of guessing, where the average starts: from the first value, an early lucky one would stay the best
 
 CRITERIA = (
     f"{CLASSIFICATION}: highest mean AUC over the targets; {JOINT}: highest (pseudo Dice + mean AUC) / 2. The pseudo "
     f"Dice is nnU-Net's moving average. The AUC is that of whole validation cases where such are classified in "
     f"training, and only in epochs that do; before the first such epoch, and without any, it is the moving average "
-    f"({MOMENTUM} of the value before, {1 - MOMENTUM:.1f} of the new one) of the AUC of validation patches"
+    f"({MOMENTUM} of the value before, {1 - MOMENTUM:.1f} of the new one, from {CHANCE} on) of the AUC of validation "
+    "patches"
 )
 
 
@@ -89,12 +91,12 @@ def classification_score(curves: Mapping[str, Sequence[float]], targets: Iterabl
 
 
 def moving_average(values: Iterable[float]) -> float:
-    """Return nnU-Net's moving average at the last value; NaN is passed over, and returned where all are."""
-    average = math.nan
-    for value in values:
-        if not math.isnan(value):
-            average = value if math.isnan(average) else MOMENTUM * average + (1 - MOMENTUM) * value
-    return average
+    """Return the moving average of AUCs at the last one; NaN is passed over, and returned where all are."""
+    known = [value for value in values if not math.isnan(value)]
+    average = CHANCE
+    for value in known:
+        average = MOMENTUM * average + (1 - MOMENTUM) * value
+    return average if known else math.nan
 
 
 def _mean(values: Iterable[float]) -> float:

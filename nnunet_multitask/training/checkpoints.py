@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+from nnunet_multitask.errors import InputError
 
 # mixins are written against nnU-Net's trainer without being one, so that they go on top of any of its subclasses
 if TYPE_CHECKING:
@@ -60,9 +63,14 @@ class ExtraStateMixin(Trainer):
         return content
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """Load nnU-Net's checkpoint, then our entry in it."""
+        """Load nnU-Net's checkpoint, then our entry in it.
+
+        Raises:
+            InputError: the file cannot be read; nothing is loaded.
+        """
+        entry = read_entry(filename_or_checkpoint)
         super().load_checkpoint(filename_or_checkpoint)
-        self.load_extra_state(read_entry(filename_or_checkpoint))
+        self.load_extra_state(entry)
 
 
 @contextmanager
@@ -110,12 +118,23 @@ def read_entry(checkpoint: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     """Return our entry of a checkpoint, its tensors on the CPU; empty where it has none, as nnU-Net's own.
 
     Args:
-        checkpoint: a checkpoint or its file, which is mapped, so that its weights are not read again.
+        checkpoint: a checkpoint or its file, which is mapped, so that its weights are not read twice.
+
+    Raises:
+        InputError: the file is damaged, or no checkpoint.
     """
     if isinstance(checkpoint, Mapping):
         return dict(checkpoint.get(ENTRY, {}))
-    # as nnU-Net has loaded the same file just before; TORCH_FORCE_WEIGHTS_ONLY_LOAD forbids pickles in both
-    content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=False)
+    try:
+        # as nnU-Net loads the same file right after; TORCH_FORCE_WEIGHTS_ONLY_LOAD forbids pickles in both
+        content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=False)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            "damaged-checkpoint",
+            checkpoint,
+            f"expected a checkpoint, got: {str(error).splitlines()[0]}",
+            "remove the file; --c then takes the next one: checkpoint_final, checkpoint_latest, checkpoint_best",
+        ) from error
     return dict(content.get(ENTRY, {}))
 
 

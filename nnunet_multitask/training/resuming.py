@@ -187,7 +187,9 @@ class ResumingMixin(ExtraStateMixin):
         if self._kept is not None:
             self._write_kept(LATEST)
             self._saved_epoch = self._finished_epoch
-        if self._finished_epoch is None:
+        if self.local_rank != 0:
+            state = "the first process writes"
+        elif self._finished_epoch is None:
             state = "no epoch was finished since the start, so nothing is written"
         elif self._saved_epoch != self._finished_epoch:
             state = "nothing is written, as checkpoints are disabled"

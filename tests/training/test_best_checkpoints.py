@@ -15,16 +15,17 @@ NAN = math.nan
 A, B = Target("a", "binary", ("no", "yes")), Target("b", "binary", ("no", "yes"))
 
 
-def test_the_moving_average_is_nnunets():
-    assert moving_average([0.5, 1.0, 0.0]) == pytest.approx(0.9 * (0.9 * 0.5 + 0.1 * 1.0))
-    assert moving_average([NAN, 0.5, NAN]) == 0.5
+def test_the_moving_average_starts_from_chance():
+    assert moving_average([0.6]) == pytest.approx(0.9 * 0.5 + 0.1 * 0.6)
+    assert moving_average([0.6, NAN, 1.0]) == pytest.approx(0.9 * 0.51 + 0.1 * 1.0)
+    assert moving_average([1.0]) < moving_average([1.0, 0.8])  # a lucky first epoch does not stay the best
     assert math.isnan(moving_average([NAN]))
 
 
 def test_score_is_the_mean_over_targets_and_of_cases_where_there_are():
-    curves = {"a/auc": [0.5, 1.0], "b/auc": [0.7, NAN]}
+    curves = {"a/auc": [NAN, 1.0], "b/auc": [0.7, NAN]}
     score, of_cases = classification_score(curves, [A, B])
-    assert (score, of_cases) == (pytest.approx((0.55 + 0.7) / 2), False)
+    assert (score, of_cases) == (pytest.approx((0.9 * 0.5 + 0.1 * 1.0 + 0.9 * 0.5 + 0.1 * 0.7) / 2), False)
     curves |= {"a/case_auc": [NAN, 0.9], "b/case_auc": [NAN, 0.8]}
     assert classification_score(curves, [A, B]) == (pytest.approx(0.85), True)
     score, of_cases = classification_score({"a/auc": [NAN]}, [A])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.training.checkpoints import ENTRY, adding_entry, plain, read_entry
 from nnunet_multitask.training.trainers import nnUNetTrainerMultiTaskShort
 
@@ -98,6 +99,15 @@ def test_only_checkpoints_get_the_entry(tmp_path):
     torch.save({"network_weights": {}}, tmp_path / "later.pth")
     assert read_entry(tmp_path / "checkpoint.pth") == {"a": 1}
     assert read_entry(tmp_path / "other.pth") == read_entry(tmp_path / "later.pth") == {}
+
+
+@pytest.mark.parametrize("content", ["half", "text"])
+def test_a_damaged_checkpoint_is_named(tmp_path, content):
+    path = tmp_path / "checkpoint_latest.pth"
+    torch.save({"network_weights": {"w": torch.ones(1000)}}, path)
+    path.write_bytes(path.read_bytes()[:2000] if content == "half" else b"no checkpoint")
+    with pytest.raises(InputError, match=rf"\[damaged-checkpoint\] {path}: .* -> remove the file; --c then takes"):
+        read_entry(path)
 
 
 def test_state_is_plain_and_loads_without_unpickling(tmp_path):

@@ -56,10 +56,15 @@ def continued(make, *args, **kwargs):
     return trainer
 
 
-def test_a_training_ended_by_sigterm_goes_on_as_if_it_had_not(make):
-    undisturbed = make(epochs=3)
+@pytest.mark.parametrize("balancing", ["fixed", "gradnorm"])
+def test_a_training_ended_by_sigterm_goes_on_as_if_it_had_not(make, balancing):
+    def make_trainer():
+        config = {"loss_balancing": balancing, "learning_rate_factor": 0.5}
+        return make(config=config, epochs=3, early_stopping_patience=9, decay="cosine_restarts", restart_epochs=2)
+
+    undisturbed = make_trainer()
     undisturbed.run_training()
-    trainer = make(epochs=3)
+    trainer = make_trainer()
     steps = []
     during(trainer, "train_step", 1, lambda: steps.append(1) or (len(steps) == 2 and terminate()))
     before = signal.getsignal(signal.SIGTERM)
@@ -71,10 +76,14 @@ def test_a_training_ended_by_sigterm_goes_on_as_if_it_had_not(make):
     best = {"checkpoint_best.pth", "checkpoint_best_classification.pth", "checkpoint_best_joint.pth"}
     assert files_of(trainer) == {"checkpoint_latest.pth", *best}
     assert "interrupted by SIGTERM: the state after epoch 0 is written; go on with --c" in log_of(trainer)
-    again = continued(make, epochs=3)
+    again = continued(make_trainer)
     assert again.current_epoch == 1
     again.run_training()
     assert_equal_training(again, undisturbed)
+    # loss weights, stopping, best epochs, alarms; as text, since they hold tensors
+    assert str(again.extra_state()) == str(undisturbed.extra_state())
+    rates = [[group["lr"] for group in one.optimizer.param_groups] for one in (again, undisturbed)]
+    assert rates[0] == rates[1]
     assert files_of(again) == {"checkpoint_final.pth", *best}
 
 

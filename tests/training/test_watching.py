@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from nnunetv2.run.run_training import maybe_load_checkpoint
+from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
 from nnunet_multitask.training import watching
 from nnunet_multitask.training.best_checkpoints import CLASSIFICATION, JOINT
@@ -46,3 +47,14 @@ def test_an_alarm_stands_in_the_log(make, monkeypatch):
     monkeypatch.setattr(trainer.alarms, "consider", lambda curves, targets: ["all is lost -> sleep"])
     trainer.run_training()
     assert "WARN all is lost -> sleep" in next(Path(trainer.output_folder).glob("training_log*")).read_text()
+
+
+def test_nnunets_picture_has_every_epoch(make, monkeypatch):
+    lengths = []
+
+    def look(logger, folder):
+        lengths.append({len(values) for values in logger.my_fantastic_logging.values()})
+
+    monkeypatch.setattr(LocalLogger, "plot_progress_png", look)
+    make(epochs=3).run_training()
+    assert lengths == [{1}, {2}, {3}]  # the picture ends with the shortest curve
