@@ -34,6 +34,10 @@ class BoundaryDistances:
     to_prediction: NDArray[np.float64]
 
     @cached_property
+    def _pooled(self) -> NDArray[np.float64]:
+        return np.concatenate((self.to_reference, self.to_prediction))
+
+    @cached_property
     def hd(self) -> float:
         """Hausdorff distance in mm: the largest of all distances."""
         return float(max(self.to_reference.max(), self.to_prediction.max()))
@@ -41,17 +45,17 @@ class BoundaryDistances:
     @cached_property
     def hd95(self) -> float:
         """95th percentile (linear interpolation) of the pooled distances in mm, as medpy computes it."""
-        return float(np.percentile(np.concatenate((self.to_reference, self.to_prediction)), 95))
+        return percentile_95(self._pooled)
 
     @cached_property
     def hd95_directed(self) -> float:
         """Maximum of the two directed 95th percentiles in mm, as MONAI and Metrics Reloaded compute it."""
-        return float(max(np.percentile(self.to_reference, 95), np.percentile(self.to_prediction, 95)))
+        return max(percentile_95(self.to_reference), percentile_95(self.to_prediction))
 
     @cached_property
     def assd(self) -> float:
         """Average symmetric surface distance in mm: mean of the pooled distances."""
-        return float(np.concatenate((self.to_reference, self.to_prediction)).mean())
+        return float(self._pooled.mean())
 
     @cached_property
     def masd(self) -> float:
@@ -70,6 +74,21 @@ class BoundaryDistances:
         limit = tolerance_mm * (1.0 + RELATIVE_SLACK)
         within = sum(int(np.count_nonzero(side <= limit)) for side in (self.to_reference, self.to_prediction))
         return within / (self.to_reference.size + self.to_prediction.size)
+
+
+def percentile_95(values: NDArray[np.float64]) -> float:
+    """Return the 95th percentile with linear interpolation, to the last bit that of ``numpy.percentile``.
+
+    Args:
+        values: (N,) finite, N at least 1.
+    """
+    place = (len(values) - 1) * (95 / 100)
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    parted = np.partition(values, (low, high))  # what takes time in numpy.percentile is all around it
+    below, above, share = float(parted[low]), float(parted[high]), place - low
+    step = above - below
+    return below + step * share if share < 0.5 else above - step * (1 - share)
 
 
 def boundary_distances(

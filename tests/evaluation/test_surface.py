@@ -8,7 +8,7 @@ from medpy.metric import binary as medpy
 from scipy.ndimage import gaussian_filter
 
 from nnunet_multitask.evaluation.segmentation import segmentation_metrics
-from nnunet_multitask.evaluation.surface import border, boundary_distances
+from nnunet_multitask.evaluation.surface import border, boundary_distances, percentile_95
 
 SPACINGS = [(1.0, 1.0, 1.0), (5.0, 0.45, 0.45), (2.5, 0.7, 0.7), (0.3, 0.3, 0.3), (3.1, 1.7, 0.9)]
 
@@ -156,3 +156,10 @@ def test_empty_masks_have_no_distance() -> None:
     for pair in ((full, empty), (empty, full), (empty, empty)):
         with pytest.raises(ValueError, match="at least one voxel"):
             boundary_distances(*pair, spacing_mm=(1, 1))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 19, 20, 21, 22, 41, 1000, 12_345])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_percentile_is_numpys_to_the_last_bit(size: int, seed: int) -> None:
+    values = np.sqrt(np.random.default_rng(seed).integers(0, 60, size) * 0.45**2)
+    assert percentile_95(values) == float(np.percentile(values, 95))
