@@ -12,6 +12,7 @@ from typing import Any
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.evaluation import report_texts
 from nnunet_multitask.evaluation.aggregation import penalised
+from nnunet_multitask.evaluation.binary_metrics import FIXED_LEVELS
 from nnunet_multitask.evaluation.headline import headline_rows
 from nnunet_multitask.evaluation.mask_agreement import mask_agreements
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME
@@ -19,6 +20,7 @@ from nnunet_multitask.evaluation.regions import FOREGROUND
 from nnunet_multitask.evaluation.reporting_guidelines import FILLED_TITLES, GUIDELINES
 from nnunet_multitask.evaluation.strata import stratify
 
+BY_CLASS_METRICS = ("auc", "precision", "recall", "specificity", "npv", "f1")
 LEVEL_METRICS = ("auc", "balanced_accuracy", "precision", "recall", "specificity", "f1")
 
 
@@ -45,6 +47,11 @@ def report_content(comparison: Mapping[str, Any]) -> dict[str, Any]:
         "rule_titles": report_texts.RULE_TITLES,
         "level_titles": report_texts.LEVEL_TITLES,
         "level_metrics": LEVEL_METRICS,
+        "by_class_metrics": BY_CLASS_METRICS,
+        "fixed_levels": [f"{level:g}" for level in FIXED_LEVELS],
+        "other_metrics": [name for name in report_texts.OTHER_TITLES if name not in report_texts.METRIC_TITLES],
+        "other_titles": report_texts.METRIC_TITLES | report_texts.OTHER_TITLES,
+        "unequal": _unequal(comparison, names),
         "headline": (rows := headline_rows(comparison)),
         "headline_groups": [(group, list(found)) for group, found in groupby(rows, key=lambda row: row.group)],
         "facts": (facts := _facts(comparison, names)),
@@ -57,6 +64,20 @@ def report_content(comparison: Mapping[str, Any]) -> dict[str, Any]:
         "filled_titles": FILLED_TITLES,
         "run_times": {name: _run_time(Path(comparison["models"][name]["folder"])) for name in names},
     }
+
+
+def _unequal(comparison: Mapping[str, Any], names: list[str]) -> list[str]:
+    """Regions in which a difference is over more cases than one of the means, with their numbers."""
+    found = []
+    for region in report_texts.shown_regions(comparison):
+        for name in names[1:]:
+            alone = [comparison["models"][n]["segmentation"]["summary"][region]["dsc"] for n in (names[0], name)]
+            numbers = [summary["penalised"]["n"] for summary in alone]
+            both = comparison["comparisons"][name][region]["dsc"]["n"]
+            if set(numbers) != {both}:
+                title = report_texts.region_title(region, comparison)
+                found.append(f"{title}, {both} ({names[0]} {numbers[0]}, {name} {numbers[1]})")
+    return found
 
 
 def _facts(comparison: Mapping[str, Any], names: list[str]) -> dict[str, list[str | None]]:

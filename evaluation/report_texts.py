@@ -10,6 +10,16 @@ from typing import Any
 from nnunet_multitask.evaluation.regions import FOREGROUND
 
 METRIC_TITLES = {"dsc": "DSC", "hd95": "HD95", "hd95_directed": "HD95, directed", "hd": "HD"}
+OTHER_TITLES = {
+    "iou": "IoU",
+    "nsd": "NSD",
+    "assd": "ASSD mm",
+    "masd": "MASD mm",
+    "sensitivity": "Sensitivity, voxels",
+    "precision": "Precision, voxels",
+    "volume_error_ml": "Volume error mL",
+    "relative_volume_difference": "Relative volume difference",
+}
 CLASS_METRIC_TITLES = {
     "auc": "AUC",
     "balanced_accuracy": "Balanced accuracy",

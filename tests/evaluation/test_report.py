@@ -271,6 +271,12 @@ def test_every_part_that_was_asked_for_is_on_the_page(whole_comparison: str) -> 
         "of base they are not known here",
         "Brier score",
         "Effect of the gate by threshold, multi",
+        "Every test, and effect sizes",
+        "all labels together, 14 (base 14, multi 11)",
+        "Relative volume difference",
+        "The rule ABC/2 against voxels",
+        "weighted mean",
+        "Specificity at sensitivity 0.95",
         "nnunet-multitask compare ...",
     ):
         assert text in html, text
