@@ -35,10 +35,19 @@ class TrainedModel:
     def metadata(self) -> dict[str, Any]:
         """What comparison.json says of the model: trainer, plans, configuration, folds, checkpoint_sha256."""
         trainer, plans, configuration = self.folder.name.split("__")
-        checkpoints = {fold: self.folder / f"fold_{fold}" / CHECKPOINT for fold in self.masks}
-        hashes = {str(fold): _sha256(path) for fold, path in checkpoints.items() if path.is_file()}
+        hashes = {str(fold): digest for fold in self.masks if (digest := self._checkpoint_sha256(fold)) is not None}
         named = {"trainer": trainer, "plans": plans, "configuration": configuration, "folds": list(self.masks)}
         return {**named, **({"checkpoint_sha256": hashes} if hashes else {}), "out_of_fold": True}
+
+    def _checkpoint_sha256(self, fold: int) -> str | None:
+        """Return the hash of the checkpoint that validated a fold: as its predictions tell, else of the final one."""
+        classification = self.folder / f"fold_{fold}" / "validation" / CLASSIFICATION_NAME
+        if classification.is_file():
+            told: str | None = read_json(classification).get("model", {}).get("checkpoint_sha256", {}).get(str(fold))
+            if told is not None:
+                return told
+        checkpoint = self.folder / f"fold_{fold}" / CHECKPOINT
+        return _sha256(checkpoint) if checkpoint.is_file() else None
 
 
 def read_splits(path: str | Path) -> list[dict[str, list[str]]]:

@@ -1,6 +1,7 @@
 """The main job through the commands that a user types: stock training and prediction, joint prediction, comparison."""
 
 import csv
+import hashlib
 import json
 
 import pytest
@@ -14,6 +15,14 @@ def trained(micro):
         log = micro.run("nnUNetv2_train", *f"901 3d_fullres 0 -tr {trainer} -p micro -device cpu".split())
         assert "Mean Validation Dice" in log
     return micro
+
+
+@pytest.fixture(scope="module")
+def cross_validated(trained):
+    """The dataset with both folds of both trainers."""
+    for trainer in (TRAINER, BASELINE):
+        trained.run("nnUNetv2_train", *f"901 3d_fullres 1 -tr {trainer} -p micro -device cpu".split())
+    return trained
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +134,54 @@ def test_vanilla_checkpoint_is_refused_by_joint_prediction(trained):
     assert not (trained.folder / "refused").exists()
 
 
-def test_training_continues_where_it_stopped(trained):
+def test_both_folds_become_one_table_a_comparison_and_the_refusal_of_a_calibration(cross_validated):
+    micro = cross_validated
+    model = micro.results / f"{TRAINER}__micro__3d_fullres"
+    named = f"-d 901 -c 3d_fullres -p micro -tr {TRAINER}".split()
+    assert "6 cases of the folds 0, 1\nsubtype: n = 6, 0 without a label; AUC " in micro.run(
+        "nnunet-multitask", "collect", *named
+    )
+    table = json.loads((model / "classification_out_of_fold.json").read_text())
+    splits = json.loads((micro.preprocessed / "splits_final.json").read_text())
+    home = {case_id: fold for fold, split in enumerate(splits) for case_id in split["val"]}
+    sidecar = json.loads((micro.raw / "class_labels.json").read_text())
+    assert {case_id: case["fold"] for case_id, case in table["cases"].items()} == home
+    assert all(case["reference"] == sidecar["cases"][case_id]["labels"] for case_id, case in table["cases"].items())
+    for fold, digest in table["model"]["checkpoint_sha256"].items():
+        assert digest == hashlib.sha256((model / f"fold_{fold}" / "checkpoint_final.pth").read_bytes()).hexdigest()
+
+    output = micro.folder / "out_of_fold"
+    models = [f"--trained=stock={BASELINE}__micro__3d_fullres", f"--trained=ours={TRAINER}__micro__3d_fullres"]
+    log = micro.run(
+        "nnunet-multitask", "compare", "--dataset", "901", *models, "--gate", "subtype=IPH", "--output", str(output)
+    )
+    assert "ours: gate: masks of " in log
+    comparison = json.loads((output / "comparison.json").read_text())
+    assert sorted(comparison["geometry"]) == sorted(home)
+    assert comparison["models"]["ours"]["model"]["checkpoint_sha256"] == table["model"]["checkpoint_sha256"]
+    assert comparison["models"]["ours"]["model"]["out_of_fold"]
+    scored = comparison["models"]["ours"]["classification"]["subtype"]["cases"]
+    assert {c: found["probabilities"] for c, found in scored.items()} == {
+        c: case["targets"]["subtype"]["probabilities"] for c, case in table["cases"].items()
+    }
+    assert "classification" in (output / "report.html").read_text()
+
+    scores = micro.folder / "out_of_fold.json"
+    micro.run(
+        "nnunet-multitask", "evaluate", "--reference", str(micro.raw / "labelsTr"), "--prediction",
+        str(output / "out_of_fold" / "ours"), "--labels", str(micro.raw / "class_labels.json"), "--output", str(scores),
+    )  # fmt: skip
+    assert json.loads(scores.read_text())["classification"]["subtype"]["n"] == 6
+    refusal = micro.run("nnunet-multitask", "calibrate", *named, status=1)
+    assert "ERROR [too-few-cases]" in refusal
+    assert not (model / "calibration.json").exists()
+
+
+def test_training_continues_where_it_stopped(cross_validated):
+    trained = cross_validated
     fold = trained.results / f"{TRAINER}__micro__3d_fullres" / "fold_1"
     common = f"901 3d_fullres 1 -tr {TRAINER} -device cpu".split()
     trained.run("nnunet-multitask", "configure", "901", "--from", "micro", "--name", "longer", "--epochs", "3")
-    trained.run("nnUNetv2_train", *common, "-p", "micro")
     (fold / "checkpoint_final.pth").rename(fold / "checkpoint_latest.pth")
     fold.parent.rename(fold.parent.with_name(f"{TRAINER}__longer__3d_fullres"))
     log = trained.run("nnunet-multitask", "train", *common, "-p", "longer", "--c")
@@ -138,5 +190,7 @@ def test_training_continues_where_it_stopped(trained):
     best = trained.run("nnUNetv2_train", *common, "-p", "longer", "--val", "--val_best", "--npz")
     assert "Epoch" not in best
     assert "Mean Validation Dice" in best
-    probabilities = list((fold.parent.with_name(f"{TRAINER}__longer__3d_fullres") / "fold_1/validation").glob("*.npz"))
-    assert len(probabilities) == 3
+    validation = fold.parent.with_name(f"{TRAINER}__longer__3d_fullres") / "fold_1" / "validation"
+    assert len(list(validation.glob("*.npz"))) == 3
+    about = json.loads((validation / "classification.json").read_text())["model"]
+    assert (about["plans"], about["checkpoint"], about["folds"]) == ("longer", "checkpoint_best.pth", [1])

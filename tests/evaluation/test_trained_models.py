@@ -50,6 +50,16 @@ def test_folds_are_joined_out_of_fold(tmp_path: Path) -> None:
     assert read_classification(tmp_path / "joined" / "classification.json").folds == {"a": 0, "b": 0, "c": 1}
 
 
+def test_the_checkpoint_is_the_one_that_the_predictions_name(tmp_path: Path) -> None:
+    write_fold(tmp_path, 0, "a", classes=True)
+    (tmp_path / NAME / "fold_0" / "checkpoint_final.pth").write_bytes(b"weights")
+    path = tmp_path / NAME / "fold_0" / "validation" / "classification.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "model": {"checkpoint_sha256": {"0": "of checkpoint_best"}}}))
+    model = find_trained_model(tmp_path, NAME, ".nii.gz", folds=[0])
+    assert model.metadata["checkpoint_sha256"] == {"0": "of checkpoint_best"}
+
+
 def test_missing_folds_are_named(tmp_path: Path) -> None:
     write_fold(tmp_path, 0, "a")
     write_fold(tmp_path, 2, "")
