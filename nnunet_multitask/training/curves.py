@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from nnunet_multitask.evaluation.class_metrics import multiclass_metrics, multilabel_metrics
-from nnunet_multitask.labels import LabelSidecar, Target
+from nnunet_multitask.labels import Case, LabelSidecar, Target
 from nnunet_multitask.losses.classification import UNKNOWN
 
 NAN = float("nan")
@@ -101,7 +101,7 @@ def case_scores(
     """
     values = {}
     for name, target in targets.items():
-        known = [case_id for case_id in sorted(predictions) if name in sidecar.cases[case_id].labels]
+        known = [c for c in sorted(predictions) if name in sidecar.cases.get(c, Case()).labels]
         scores = np.array([predictions[case_id][name] for case_id in known], dtype=float)  # (N, outputs)
         truth = np.array([target.encode(sidecar.cases[case_id].labels[name]) for case_id in known], dtype=int)
         result: dict[str, Any] = {"auc": None, "balanced_accuracy": None}

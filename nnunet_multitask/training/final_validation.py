@@ -16,10 +16,11 @@ from nnunetv2.inference import predict_from_raw_data
 from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.inference.model import sha256_of
 from nnunet_multitask.inference.predictor import MultiTaskPredictor
-from nnunet_multitask.inference.writers import CLASSIFICATION_JSON, write_classification
-from nnunet_multitask.labels import LabelSidecar
+from nnunet_multitask.inference.writers import CLASSIFICATION_JSON, without_labels, write_classification
+from nnunet_multitask.labels import Case, LabelSidecar
 from nnunet_multitask.training.checkpoints import Trainer
 from nnunet_multitask.training.curves import case_scores
+from nnunet_multitask.training.stepping import bare
 
 METHOD = "perform_actual_validation"
 PREDICTOR = "nnUNetPredictor"  # the name by which nnU-Net's method looks it up
@@ -138,6 +139,7 @@ def write_validation(trainer: Any, predictions: Predictions, checkpoint: Path | 
         "checkpoint_sha256": {str(fold): sha256_of(checkpoint)} if checkpoint is not None and is_there else {},
     }
     known = {case_id: {"fold": fold, "reference": reference_of(trainer.sidecar, case_id)} for case_id in found}
+    segments = getattr(bare(trainer.network), "segments", True)
     write_classification(
         _validation_folder(trainer),
         CLASSIFICATION_JSON,
@@ -145,7 +147,7 @@ def write_validation(trainer: Any, predictions: Predictions, checkpoint: Path | 
         trainer.targets,
         found,
         {},
-        trainer.dataset_json,
+        trainer.dataset_json if segments else without_labels(trainer.dataset_json),
         known,
     )
     probabilities = {case_id: prediction.probabilities for case_id, prediction in found.items()}
@@ -156,7 +158,7 @@ def write_validation(trainer: Any, predictions: Predictions, checkpoint: Path | 
 
 def reference_of(sidecar: LabelSidecar, case_id: str) -> dict[str, str | list[str]]:
     """Return the known true labels of a case by target, as ``classification.json`` has them."""
-    labels = sidecar.cases[case_id].labels
+    labels = sidecar.cases.get(case_id, Case()).labels
     return {name: label if isinstance(label, str) else list(label) for name, label in labels.items()}
 
 

@@ -93,6 +93,8 @@ def test_the_trainer_logs_whole_cases_when_they_are_due(micro_env, tmp_path, mon
     assert second in (0.0, 0.5, 1.0)  # of one case of each class
     assert log["subtype/case_balanced_accuracy"][1] in (0.0, 0.5, 1.0)
     assert "2 whole validation cases: subtype/case_auc" in Path(trainer.log_file).read_text()
+    assert trainer.best.of_cases  # the best checkpoint goes by whole cases from now on
+    assert (Path(trainer.output_folder) / "checkpoint_best_classification.pth").is_file()
     assert not (Path(trainer.output_folder) / "validation").exists()
 
 

@@ -177,11 +177,12 @@ def test_processes_join_their_cases_and_the_first_one_writes(tmp_path):
     target = Target("ich", "binary", ("no", "yes"))
     given = {"a": 0.2, "b": 0.9, "c": 0.7}
     predictions = {name: CasePrediction({"ich": np.array([[p]])}, {}, 1.0) for name, p in given.items()}
-    cases = {"a": Case({"ich": "no"}), "b": Case({}), "c": Case({"ich": "yes"})}
+    cases = {"a": Case({"ich": "no"}), "c": Case({"ich": "yes"})}  # nothing is known of b
     log = []
     for rank in (1, 0):
         trainer = SimpleNamespace(
             local_rank=rank,
+            network=torch.nn.Identity(),
             gathered=lambda values: list(predictions.items()),
             fold=3,
             plans_manager=SimpleNamespace(plans_name="p"),
