@@ -77,6 +77,11 @@ def test_whole_cases_are_classified_rarely_and_not_on_the_short_schedule():
         settings_from(ScheduleConfig(), {"case_validation_cases": 0}, "here")
 
 
+def test_schedule_refuses_an_unknown_rotation():
+    with pytest.raises(InputError, match="rotation must be one of 'nnunet', 'axial', got 'sideways'"):
+        settings_from(ScheduleConfig(), {"rotation": "sideways"}, "here")
+
+
 def test_block_that_is_no_object_is_refused():
     with pytest.raises(InputError, match="expected an object under 'multitask', got list"):
         config_from_plans({"plans_name": "p", "multitask": []})

@@ -103,12 +103,15 @@ def check_preprocessed(dataset: Path, plans: dict[str, Any], configuration: str)
     while "data_identifier" not in settings and "inherits_from" in settings:
         settings = plans["configurations"][settings["inherits_from"]]
     folder = dataset / str(settings.get("data_identifier", configuration))
+    command = f"nnunet-multitask plan -d {int(dataset.name[7:10])}"
+    if "recipe" in plans.get("multitask", {}):  # planned already, for scans of another spacing
+        command = f"nnUNetv2_preprocess -d {int(dataset.name[7:10])} -plans_name {plans['plans_name']}"
     if not folder.is_dir() or not any(folder.iterdir()):
         raise InputError(
             "missing-preprocessed",
             folder,
             f"expected the preprocessed cases of {configuration}, got none",
-            f"run nnunet-multitask plan -d {int(dataset.name[7:10])} -c {configuration}",
+            f"run {command} -c {configuration}",
         )
 
 
