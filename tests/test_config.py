@@ -98,3 +98,8 @@ def test_text_becomes_the_type_of_the_setting():
     assert parse_value(MultiTaskConfig(), "pooling", "average") == "average"
     assert parse_value(ScheduleConfig(), "mirroring", "false") is False
     assert parse_value(MultiTaskConfig(), "fusion_channels", "many") == "many"  # refused later, with the setting's name
+
+
+def test_schedule_refuses_a_negative_patience():
+    with pytest.raises(InputError, match="early_stopping_patience must be at least 0, got -1"):
+        settings_from(ScheduleConfig(), {"early_stopping_patience": -1}, "here")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnunet_multitask.labels import Target
-from nnunet_multitask.training.curves import auc_name
+from nnunet_multitask.training.curves import auc_name, case_curve_names
 
 CLASSIFICATION = "checkpoint_best_classification.pth"
 JOINT = "checkpoint_best_joint.pth"
@@ -84,7 +84,7 @@ def classification_score(curves: Mapping[str, Sequence[float]], targets: Iterabl
         where there is none.
     """
     targets = list(targets)
-    cases = [curves.get(f"{target.name}/case_auc", [math.nan])[-1] for target in targets]
+    cases = [curves[case_curve_names(target)[0]][-1] for target in targets]
     if not all(map(math.isnan, cases)):
         return _mean(cases), True
     return _mean([moving_average(curves[auc_name(target)]) for target in targets]), False

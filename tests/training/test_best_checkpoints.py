@@ -23,12 +23,12 @@ def test_the_moving_average_starts_from_chance():
 
 
 def test_score_is_the_mean_over_targets_and_of_cases_where_there_are():
-    curves = {"a/auc": [NAN, 1.0], "b/auc": [0.7, NAN]}
+    curves = {"a/auc": [NAN, 1.0], "b/auc": [0.7, NAN], "a/case_auc": [NAN, NAN], "b/case_auc": [0.1, NAN]}
     score, of_cases = classification_score(curves, [A, B])
     assert (score, of_cases) == (pytest.approx((0.9 * 0.5 + 0.1 * 1.0 + 0.9 * 0.5 + 0.1 * 0.7) / 2), False)
     curves |= {"a/case_auc": [NAN, 0.9], "b/case_auc": [NAN, 0.8]}
     assert classification_score(curves, [A, B]) == (pytest.approx(0.85), True)
-    score, of_cases = classification_score({"a/auc": [NAN]}, [A])
+    score, of_cases = classification_score({"a/auc": [NAN], "a/case_auc": [NAN]}, [A])
     assert math.isnan(score)
 
 

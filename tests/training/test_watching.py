@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
@@ -58,3 +59,13 @@ def test_nnunets_picture_has_every_epoch(make, monkeypatch):
     monkeypatch.setattr(LocalLogger, "plot_progress_png", look)
     make(epochs=3).run_training()
     assert lengths == [{1}, {2}, {3}]  # the picture ends with the shortest curve
+
+
+def test_whole_cases_decide_where_they_are_classified(make):
+    trainer = make(epochs=3, case_validation_every=2)
+    trainer.run_training()
+    assert trainer.best.of_cases
+    assert [epoch for _, epoch in trainer.best.best.values()] == [1, 1]
+    auc = trainer.logger.get_value("subtype/case_auc", 1)
+    assert trainer.best.best[CLASSIFICATION][0] == auc
+    assert trainer.best.best[JOINT][0] == pytest.approx((auc + trainer.logger.get_value("ema_fg_dice", 1)) / 2)
