@@ -59,7 +59,7 @@ def gate_document(
         for case_id in cases
         if target_name in predicted.cases.get(case_id, {})
     }
-    closed = {case_id for case_id, entry in decided.items() if _is_negative(entry.decision, negative)}
+    closed = {case_id for case_id, entry in decided.items() if is_negative(entry.decision, negative)}
     positive = {case_id: _positive(entry.probabilities, negative) for case_id, entry in decided.items()}
     first = next(iter(decided.values()), None)
     regions = list(next(iter(cases.values()))) if cases else []
@@ -80,7 +80,36 @@ def check_gate(predicted: Classification, target_name: str, negative: str | None
     if target_name not in predicted.targets:
         fault = f"expected one of the targets {', '.join(predicted.targets)}, got {target_name}"
         raise InputError("bad-gate", predicted.path, fault, "name one of them")
-    return _negative(predicted.targets[target_name], negative)
+    return negative_class(predicted.targets[target_name], negative)
+
+
+def negative_class(target: Target, negative: str | None = None) -> str | None:
+    """Return the class that clears the mask, None where no class at all does (multilabel).
+
+    Args:
+        target: type and classes.
+        negative: as the user named it; by default the first of a binary target.
+
+    Raises:
+        InputError: a multiclass target without one, a class that it does not know, any class of a multilabel target.
+    """
+    where = f"target {target.name}"
+    if target.type == "multilabel":
+        if negative is not None:
+            fault = f"expected no class (of a multilabel target none at all is negative), got {negative}"
+            raise InputError("bad-gate", where, fault, f"write --gate {target.name}")
+        return None
+    if negative is None and target.type == "binary":
+        return target.classes[0]
+    if negative not in target.classes:
+        fault = f"expected the class that clears the mask among {', '.join(target.classes)}, got {negative or 'none'}"
+        raise InputError("bad-gate", where, fault, f"write for example --gate {target.name}={target.classes[0]}")
+    return negative
+
+
+def is_negative(decision: Label, negative: str | None) -> bool:
+    """Tell whether a decision clears the mask; ``negative`` as `negative_class` returns it."""
+    return not decision if negative is None else decision == negative
 
 
 def gate_effect(cases: CaseScores, region: str, closed: set[str]) -> dict[str, Any]:
@@ -132,25 +161,6 @@ def _region(cases: CaseScores, region: str, closed: set[str], positive: Mapping[
             }
         )
     return {**gate_effect(cases, region, closed), "curve": curve}
-
-
-def _negative(target: Target, negative: str | None) -> str | None:
-    where = f"target {target.name}"
-    if target.type == "multilabel":
-        if negative is not None:
-            fault = f"expected no class (of a multilabel target none at all is negative), got {negative}"
-            raise InputError("bad-gate", where, fault, f"write --gate {target.name}")
-        return None
-    if negative is None and target.type == "binary":
-        return target.classes[0]
-    if negative not in target.classes:
-        fault = f"expected the class that clears the mask among {', '.join(target.classes)}, got {negative or 'none'}"
-        raise InputError("bad-gate", where, fault, f"write for example --gate {target.name}={target.classes[0]}")
-    return negative
-
-
-def _is_negative(decision: Label, negative: str | None) -> bool:
-    return not decision if negative is None else decision == negative
 
 
 def _positive(probabilities: Probabilities, negative: str | None) -> float:

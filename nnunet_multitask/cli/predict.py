@@ -1,11 +1,14 @@
 """Predict masks and classes of new cases in one pass.
 
 Takes the arguments of nnUNetv2_predict, and -m of nnUNetv2_predict_from_modelfolder. Writes the masks as that command
-does, and beside them classification.json and classification.csv: probabilities and decision of each target, and
-volume and number of components of each label.
+does, and beside them classification.json and classification.csv: probabilities and decision of each target, their
+spread, volume and components of each label, and whether mask and decision agree; and worklist.csv, the cases sorted by
+probability.
 
   nnunet-multitask predict -i imagesTs -o predictions -d 200 -c 3d_fullres -tr nnUNetTrainerMultiTask
   nnunet-multitask predict -i imagesTs -o predictions -m MODEL_FOLDER
+
+The calibration.json that `nnunet-multitask calibrate` wrote into the model's folder is applied where it is there.
 """
 
 from __future__ import annotations
@@ -57,6 +60,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how tiles become a case: mean, gaussian, lesion, max, noisy_or, topk (default: as the model was trained)",
     )
 
+    classes.add_argument(
+        "--no-calibration", action="store_true", help="report probabilities as the model gives them, not calibrated"
+    )
+    classes.add_argument(
+        "--operating-point",
+        nargs="+",
+        default=[],
+        metavar="[TARGET=]RULE",
+        help="rule of the calibration whose threshold decides, for example youden (default: 0.5, or the most probable)",
+    )
+    classes.add_argument(
+        "--gate",
+        metavar="TARGET[=CLASS]",
+        help="clear the mask of cases that are called negative (CLASS), at the operating point of this target",
+    )
+    classes.add_argument(
+        "--worklist",
+        metavar="TARGET[:CLASS]",
+        help="what sorts worklist.csv (default: the first target with a positive class)",
+    )
+    classes.add_argument("--save-slices", action="store_true", help="keep the probabilities of each axial slice")
+    classes.add_argument(
+        "--save-tiles", action="store_true", help="keep box, weight and probabilities of each tile, in tiles/CASE.json"
+    )
+
 
 def run(args: argparse.Namespace) -> int:
     """Predict as nnUNetv2_predict does, after checks that name what is missing."""
@@ -84,7 +112,15 @@ def run(args: argparse.Namespace) -> int:
         allow_tqdm=not args.disable_progress_bar,
     )
     predictor.initialize_from_trained_model_folder(folder, folds, args.chk)
-    predictor.choose_aggregations(args.aggregation)
+    predictor.configure(
+        aggregation=args.aggregation,
+        calibrate=not args.no_calibration,
+        operating_points=args.operating_point,
+        gate=args.gate,
+        worklist=args.worklist,
+        save_slices=args.save_slices,
+        save_tiles=args.save_tiles,
+    )
     options = {
         "save_probabilities": args.save_probabilities,
         "overwrite": not args.continue_prediction,

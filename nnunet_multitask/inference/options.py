@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.evaluation.calibration import Calibration
 from nnunet_multitask.inference.aggregation import AGGREGATIONS
 from nnunet_multitask.labels import Target
 
@@ -59,3 +60,36 @@ def choose_aggregations(
             fault = f"expected one of {', '.join(AGGREGATIONS)}, got {name}"
             raise InputError("unknown-aggregation", "--aggregation", fault, remedy)
     return {name: chosen.get(name, default[name]) for name in targets}
+
+
+def choose_operating_points(
+    texts: Sequence[str], targets: Mapping[str, Target], calibration: Calibration | None
+) -> dict[str, str]:
+    """Return the rule whose threshold decides, by target.
+
+    Args:
+        texts: ``RULE``, for every target whose calibration has a threshold by it, or ``TARGET=RULE``.
+        targets: those of the model.
+        calibration: of the model.
+
+    Raises:
+        InputError: an unknown target, or a rule that no target has. What one target lacks says ``check_reporting``.
+    """
+    chosen = by_target(texts, targets, "--operating-point")
+    named = {text.rpartition("=")[0] for text in texts}
+    known = {} if calibration is None else calibration.targets
+    found = {
+        name: rule
+        for name, rule in chosen.items()
+        if name in named or (name in known and rule in known[name].thresholds)
+    }
+    if chosen and not found:
+        rules = sorted({rule for target in known.values() for rule in target.thresholds})
+        where = f"--operating-point {' '.join(texts)}"
+        if calibration is None:
+            fault = "expected a calibration in the model's folder, got none"
+            remedy = "run `nnunet-multitask calibrate`, or leave the option away"
+            raise InputError("missing-calibration", where, fault, remedy)
+        fault = f"expected one of the rules {', '.join(rules) or 'none'}"
+        raise InputError("unknown-rule", where, fault, "name one of these, or calibrate with --rules")
+    return found

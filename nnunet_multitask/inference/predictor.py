@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
 from nnunetv2.configuration import default_num_processes
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_multitask import environment
-from nnunet_multitask.config import PLANS_KEY, config_from_plans
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.inference.aggregation import TileWeights
-from nnunet_multitask.inference.cases import CasePrediction, predict_case
-from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
+from nnunet_multitask.evaluation.calibration import CALIBRATION_NAME, read_calibration
+from nnunet_multitask.evaluation.gate import parse_gate
+from nnunet_multitask.inference.cases import CasePrediction
+from nnunet_multitask.inference.classifying import ClassifyingPredictor
+from nnunet_multitask.inference.exporting import CaseReport, exporting
 from nnunet_multitask.inference.inputs import check_images, check_previous_stage
 from nnunet_multitask.inference.model import (
     aggregations_of_plans,
@@ -27,35 +26,28 @@ from nnunet_multitask.inference.model import (
     check_same_targets,
     finished_folds,
     sha256_of,
-    targets_of_plans,
 )
-from nnunet_multitask.inference.options import choose_aggregations
-from nnunet_multitask.inference.tiles import CaseTiles, FoldTiles, tile_boxes, tile_importance
-from nnunet_multitask.inference.writers import (
-    CLASSIFICATION_JSON,
-    read_records,
-    without_labels,
-    write_classification,
-)
-from nnunet_multitask.labels import Target
-from nnunet_multitask.networks.multitask_unet import foreground_probability
+from nnunet_multitask.inference.options import choose_aggregations, choose_operating_points
+from nnunet_multitask.inference.records import check_same_run
+from nnunet_multitask.inference.reporting import Reporting, check_reporting
+from nnunet_multitask.inference.run import Run, classification_name
+from nnunet_multitask.inference.worklist import Choice, default_worklist, parse_worklist
 
 logger = logging.getLogger(__name__)
 
 
-class MultiTaskPredictor(nnUNetPredictor):
+class MultiTaskPredictor(ClassifyingPredictor):
     """Predicts masks as nnU-Net does, and beside them writes ``classification.json`` and ``classification.csv``.
 
     Takes nnU-Net's own arguments. ``cases`` holds the prediction of each case after ``predict_from_files``.
     """
 
-    network: Any
-    cases: dict[str, CasePrediction]
-    targets: dict[str, Target]
-    model: dict[str, Any]
-    aggregations: dict[str, str]
-    _folds: list[FoldTiles]
-    _tiles: list[tuple[dict[str, np.ndarray], float]]
+    settings: dict[str, Any]
+    reporting: Reporting
+    worklist: Choice | None
+    folder: Path | None = None
+    _run: Run | None = None
+    _hand_over: Callable[[CaseReport], None]
 
     def initialize_from_trained_model_folder(
         self,
@@ -91,7 +83,8 @@ class MultiTaskPredictor(nnUNetPredictor):
                 "expected the weights of the network that plans.json describes, got those of another one",
                 "predict with the version of nnunet-multitask that trained it, or train it again",
             ) from error
-        self._read_heads(folder / "plans.json")
+        self.folder = folder
+        self.read_heads(folder / "plans.json")
         files = {fold: folder / f"fold_{fold}" / checkpoint_name for fold in use_folds}
         if len(files) > 1:
             plans_by_fold = {str(fold): _plans_of_checkpoint(file) for fold, file in files.items()}
@@ -105,52 +98,69 @@ class MultiTaskPredictor(nnUNetPredictor):
             "folds": list(use_folds),
             "checkpoint_sha256": {str(fold): sha256_of(file) for fold, file in files.items()},
         }
+        self.configure()
 
-    def manual_initialization(
+    def manual_initialization(self, *args: Any, **kwargs: Any) -> None:
+        """Take a network that is in memory; as `ClassifyingPredictor`."""
+        super().manual_initialization(*args, **kwargs)
+        self.folder = None
+        self.configure()
+
+    def configure(
         self,
-        network: torch.nn.Module,
-        plans_manager: Any,
-        configuration_manager: Any,
-        parameters: list[dict[str, Any]] | None,
-        dataset_json: dict[str, Any],
-        trainer_name: str,
-        inference_allowed_mirroring_axes: tuple[int, ...] | None,
+        *,
+        aggregation: Sequence[str] = (),
+        calibrate: bool = True,
+        operating_points: Sequence[str] = (),
+        gate: str | None = None,
+        worklist: str | None = None,
+        save_slices: bool = False,
+        save_tiles: bool = False,
     ) -> None:
-        """Take a network that is in memory, as nnU-Net's trainer does for its validation; ``model`` says what it is.
+        """Say how classes are predicted and reported; without this call, as the defaults here do.
 
-        A distributed network is used without its wrapper, which would synchronise the branch's buffers at every
-        forward pass: processes whose cases have different numbers of tiles would wait for each other for ever.
-        """
-        super().manual_initialization(
-            network.module if isinstance(network, DistributedDataParallel) else network,
-            plans_manager,
-            configuration_manager,
-            parameters,
-            dataset_json,
-            trainer_name,
-            inference_allowed_mirroring_axes,
-        )
-        self._read_heads(f"plans {plans_manager.plans_name}")
-        self.model = {"trainer": trainer_name, "plans": plans_manager.plans_name}
-
-    def _read_heads(self, where: str | Path) -> None:
-        """Take targets and aggregation from the plans, and forget the cases of another model."""
-        plans = self.plans_manager.plans
-        self.targets = targets_of_plans(plans, where)
-        self.has_regions = bool(plans[PLANS_KEY].get("has_regions", False))
-        self.aggregations = aggregations_of_plans(plans, self.targets)
-        self.top_tiles = config_from_plans(plans).top_tiles
-        self.cases = {}
-        self._waiting: list[str] = []
-        self._records: dict[str, Any] = {}
-
-    def choose_aggregations(self, texts: Sequence[str]) -> None:
-        """Let tiles become cases in other ways than those of the model: ``NAME`` for all targets, or ``TARGET=NAME``.
+        Args:
+            aggregation: how tiles become a case: ``NAME`` for all targets, or ``TARGET=NAME``.
+            calibrate: apply the model folder's ``calibration.json`` where there is one.
+            operating_points: rules of the calibration: ``RULE`` for every target that has it, or ``TARGET=RULE``.
+            gate: ``TARGET``, or ``TARGET=CLASS`` with the negative class of a multiclass target: its masks are cleared.
+            worklist: ``TARGET``, or ``TARGET:CLASS``, that sorts ``worklist.csv``.
+            save_slices: report the probabilities of each slice, too.
+            save_tiles: write a file with the tiles of each case.
 
         Raises:
-            InputError: an unknown target or aggregation.
+            InputError: an unknown name, a calibration of other classes, what needs a calibration without one.
         """
-        self.aggregations = choose_aggregations(texts, self.targets, self.aggregations)
+        self.aggregations = choose_aggregations(
+            aggregation, self.targets, aggregations_of_plans(self.plans_manager.plans, self.targets)
+        )
+        path = None if self.folder is None else self.folder / CALIBRATION_NAME
+        calibration = read_calibration(path) if calibrate and path is not None and path.is_file() else None
+        reporting = Reporting(
+            self.targets,
+            calibration,
+            choose_operating_points(operating_points, self.targets, calibration),
+            None if gate is None else parse_gate(gate),
+            self.aggregations,
+            save_slices,
+            save_tiles,
+            getattr(self.network, "segments", True),
+        )
+        check_reporting(reporting)
+        if not reporting.segments:
+            logger.info("the model only classifies: its masks are empty, and their volumes are not written")
+        self.worklist = default_worklist(self.targets) if worklist is None else parse_worklist(worklist, self.targets)
+        self.reporting = reporting
+        self.settings = {
+            "aggregation": dict(self.aggregations),
+            "step_size": float(self.tile_step_size),
+            "mirroring": bool(self.use_mirroring and self.allowed_mirroring_axes),
+            "calibration_sha256": None if calibration is None else sha256_of(calibration.path),
+            "operating_points": dict(reporting.operating_points),
+            "gate": gate,
+            "slices": save_slices,
+            "tiles": save_tiles,
+        }
 
     def predict_from_files(
         self,
@@ -164,22 +174,27 @@ class MultiTaskPredictor(nnUNetPredictor):
         num_parts: int = 1,
         part_id: int = 0,
     ) -> Any:
-        """Predict files as nnU-Net does, then write the classification beside the masks of an output folder."""
-        check_previous_stage(self.configuration_manager.previous_stage_name, folder_with_segs_from_prev_stage)
+        """Predict files as nnU-Net does, and write records and classification beside the masks.
+
+        Returns:
+            What nnU-Net returns; for cases that are written, their records.
+        """
         # the same parameters by the same names, because nnU-Net looks them up in this method's signature
-        result = super().predict_from_files(
-            list_of_lists_or_source_folder,
-            output_folder_or_list_of_truncated_output_files,
-            save_probabilities,
-            overwrite,
-            num_processes_preprocessing,
-            num_processes_segmentation_export,
-            folder_with_segs_from_prev_stage,
-            num_parts,
-            part_id,
-        )
-        self._write(output_folder_or_list_of_truncated_output_files, _classification_name(part_id, num_parts))
-        return result
+        check_previous_stage(self.configuration_manager.previous_stage_name, folder_with_segs_from_prev_stage)
+        with self._running(
+            Run(classification_name(part_id, num_parts)), output_folder_or_list_of_truncated_output_files, overwrite
+        ):
+            return super().predict_from_files(
+                list_of_lists_or_source_folder,
+                output_folder_or_list_of_truncated_output_files,
+                save_probabilities,
+                overwrite,
+                num_processes_preprocessing,
+                num_processes_segmentation_export,
+                folder_with_segs_from_prev_stage,
+                num_parts,
+                part_id,
+            )
 
     def predict_from_files_sequential(
         self,
@@ -189,77 +204,49 @@ class MultiTaskPredictor(nnUNetPredictor):
         overwrite: bool = True,
         folder_with_segs_from_prev_stage: str | None = None,
     ) -> Any:
-        """Predict files in this process alone, then write the classification beside the masks of an output folder."""
+        """Predict files in this process alone; else as ``predict_from_files``."""
         check_previous_stage(self.configuration_manager.previous_stage_name, folder_with_segs_from_prev_stage)
         if isinstance(output_folder_or_list_of_truncated_output_files, str):
             Path(output_folder_or_list_of_truncated_output_files).mkdir(parents=True, exist_ok=True)
-        result = super().predict_from_files_sequential(
-            list_of_lists_or_source_folder,
-            output_folder_or_list_of_truncated_output_files,
-            save_probabilities,
-            overwrite,
-            folder_with_segs_from_prev_stage,
-        )
-        self._write(output_folder_or_list_of_truncated_output_files, CLASSIFICATION_JSON)
-        return result
+        with self._running(Run(), output_folder_or_list_of_truncated_output_files, overwrite):
+            return super().predict_from_files_sequential(
+                list_of_lists_or_source_folder,
+                output_folder_or_list_of_truncated_output_files,
+                save_probabilities,
+                overwrite,
+                folder_with_segs_from_prev_stage,
+            )
 
-    def predict_logits_from_preprocessed_data(self, data: torch.Tensor) -> torch.Tensor:
-        """Return the segmentation logits of a volume, (K, *spatial), and keep its classification.
+    def predict_from_data_iterator(
+        self,
+        data_iterator: Any,
+        save_probabilities: bool = False,
+        num_processes_segmentation_export: int = default_num_processes,
+    ) -> Any:
+        """Predict preprocessed volumes.
 
         Args:
-            data: preprocessed volume, (C, *spatial).
+            data_iterator: of nnU-Net's items with ``data``, ``data_properties`` and ``ofile``, and if you like a
+                ``case_id``. A volume whose ``ofile`` is None is returned instead of written, and known in ``cases``
+                by its ``case_id``.
+            save_probabilities, num_processes_segmentation_export: nnU-Net's.
+
+        Returns:
+            For each volume its record where it was written, else what nnU-Net returns.
         """
-        self._folds = []
-        start = time.perf_counter()
-        logits = super().predict_logits_from_preprocessed_data(data)
-        prediction = self._case_prediction(time.perf_counter() - start)
-        case_id = self._waiting.pop(0) if self._waiting else f"case_{len(self.cases):04d}"
-        self.cases[case_id] = prediction
-        for name, probabilities in prediction.probabilities.items():
-            logger.info("%s %s: %s", case_id, name, _shown(self.targets[name], probabilities))
-        return logits
+        with nullcontext() if self._run is not None else self._running(Run(), None, True):
+            result = super().predict_from_data_iterator(
+                self._telling(data_iterator), save_probabilities, num_processes_segmentation_export
+            )
+        if isinstance(data_iterator, MultiThreadedAugmenter):
+            data_iterator._finish()
+        return result
 
-    def predict_sliding_window_return_logits(self, input_image: torch.Tensor) -> torch.Tensor:
-        """Return the segmentation logits of a volume (C, *spatial) from one network, (K, *spatial)."""
-        self._shape = tuple(input_image.shape[1:])  # before nnU-Net pads it to the size of a tile
-        logits: torch.Tensor = super().predict_sliding_window_return_logits(input_image)
-        return logits
-
-    def _internal_predict_sliding_window_return_logits(
-        self, data: torch.Tensor, slicers: Any, do_on_device: bool = True
-    ) -> torch.Tensor:
-        # nnU-Net comes here once for each fold, and again when a volume did not fit into memory
-        self._tiles = []
-        logits = super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
-        padded = tuple(data.shape[1:])
-        weights = TileWeights(
-            np.array([voxels for _, voxels in self._tiles]),
-            tile_importance(slicers, self._shape, padded),
-            self.top_tiles,
-        )
-        probabilities = {name: np.stack([tile[name] for tile, _ in self._tiles]) for name in self.targets}
-        self._folds.append(FoldTiles(probabilities, weights))
-        self._boxes = tile_boxes(slicers, self._shape, padded)
-        return logits
-
-    def _internal_maybe_mirror_and_predict(self, x: torch.Tensor) -> torch.Tensor:
-        network = self.network
-        self.network = collecting = CollectingNetwork(network)
-        try:
-            segmentation = super()._internal_maybe_mirror_and_predict(x)
-        finally:
-            self.network = network
-        mirrors = [probabilities_of(logits, self.targets) for logits in collecting.logits]
-        # one tile at a time: (mirrors, outputs)
-        tile = {name: torch.stack([m[name][0] for m in mirrors]).cpu().numpy() for name in self.targets}
-        self._tiles.append((tile, float(foreground_probability(segmentation, self.has_regions).sum())))
-        return segmentation
-
-    def _case_prediction(self, seconds: float) -> CasePrediction:
-        """Return what the folds said of the volume that was predicted last, and make room for the next."""
-        tiles = CaseTiles(self._boxes, self._shape, self._folds)
-        self._folds = []
-        return predict_case(tiles, self.targets, self.aggregations, seconds)
+    def keep(self, case_id: str, prediction: CasePrediction) -> None:
+        """Take what the network says of a case, and let it be reported where the mask is written."""
+        super().keep(case_id, prediction)
+        if self._run is not None:
+            self._hand_over(CaseReport(prediction, self.reporting, self.model, self.settings))
 
     def _manage_input_and_output_lists(
         self,
@@ -280,48 +267,52 @@ class MultiTaskPredictor(nnUNetPredictor):
             num_parts,
             save_probabilities,
         )
-        self.cases, self._records = {}, {}
+        self.cases = {}
         ending = self.dataset_json["file_ending"]
         case_ids = [Path(files[0]).name[: -len(ending) - len("_0000")] for files in inputs]
         keep = list(range(len(inputs)))
-        if not overwrite and outputs:
-            # nnU-Net takes a case with a mask for finished; here it needs its classification too
-            self._records = read_records(Path(outputs[0]).parent / _classification_name(part_id, num_parts))
-            keep = [
-                i
-                for i in keep
-                if not (case_ids[i] in self._records and _is_predicted(outputs[i], ending, save_probabilities))
-            ]
-            self._records = {case_ids[i]: self._records[case_ids[i]] for i in range(len(inputs)) if i not in keep}
-            logger.info("%d of %d cases are finished, %d to go", len(inputs) - len(keep), len(inputs), len(keep))
-        self._waiting = [case_ids[i] for i in keep]
+        if outputs and self._run is not None:
+            case_ids = [Path(output).name for output in outputs]
+            paths = [Path(output) for output in outputs]
+            if not overwrite:  # nnU-Net takes a case with a file for finished; here it needs its record, too
+                done = self._run.done(paths, ending, save_probabilities, self.model, self.settings)
+                keep = [i for i in keep if i not in done]
+                logger.info("%d of %d cases are finished, %d to go", len(inputs) - len(keep), len(inputs), len(keep))
         stage = self.configuration_manager.previous_stage_name
         check_previous_stage(stage, folder_with_segs_from_prev_stage, [previous[i] for i in keep])
         check_images({case_ids[i]: inputs[i] for i in keep}, list(self.dataset_json["channel_names"].values()))
+        if outputs and self._run is not None:
+            self._run.begin([Path(outputs[i]) for i in keep], overwrite)
+        self._waiting = [case_ids[i] for i in keep]
         return (
             [inputs[i] for i in keep],
             [outputs[i] for i in keep] if outputs else outputs,
             [previous[i] for i in keep],
         )
 
-    def _write(self, output: str | list[str] | None, name: str) -> None:
-        if isinstance(output, str):
-            dataset_json = self.dataset_json
-            if not getattr(self.network, "segments", True):
-                logger.info("the model only classifies: its masks are empty, and their volumes are not written")
-                dataset_json = without_labels(dataset_json)
-            write_classification(Path(output), name, self.model, self.targets, self.cases, self._records, dataset_json)
+    def _telling(self, data_iterator: Any) -> Any:
+        """Yield the items of an iterator, and know the case that is being predicted."""
+        for item in data_iterator:
+            if item["ofile"] is not None:
+                self._waiting = [Path(item["ofile"]).name]
+                if self._run is not None:
+                    self._run.writes(Path(item["ofile"]))
+            elif item.get("case_id") is not None:
+                self._waiting = [item["case_id"]]
+            yield item
 
-
-def _classification_name(part_id: int, num_parts: int) -> str:
-    """Return the file name of the classification; parts that run at the same time write one each."""
-    if num_parts == 1:
-        return CLASSIFICATION_JSON
-    return CLASSIFICATION_JSON.replace(".json", f"_part_{part_id}_of_{num_parts}.json")
-
-
-def _is_predicted(output: str, ending: str, save_probabilities: bool) -> bool:
-    return Path(output + ending).is_file() and (not save_probabilities or Path(output + ".npz").is_file())
+    @contextmanager
+    def _running(self, run: Run, output: str | list[str] | None, overwrite: bool) -> Iterator[None]:
+        """Let cases be finished while the block runs, and write their classification at its end."""
+        if isinstance(output, str) and not overwrite:  # before nnU-Net writes into the folder
+            check_same_run(Path(output), run.name, self.model, self.settings)
+        self._run = run
+        try:
+            with exporting() as self._hand_over:
+                yield
+            run.finish(self.model, self.settings, self.targets, self.worklist)
+        finally:
+            self._run = None
 
 
 def _init_args_of_checkpoint(path: Path) -> Mapping[str, Any]:
@@ -333,8 +324,3 @@ def _init_args_of_checkpoint(path: Path) -> Mapping[str, Any]:
 def _plans_of_checkpoint(path: Path) -> Mapping[str, Any]:
     plans: Mapping[str, Any] = _init_args_of_checkpoint(path)["plans"]
     return plans
-
-
-def _shown(target: Target, probabilities: np.ndarray) -> str:
-    classes = target.classes[1:] if target.type == "binary" else target.classes
-    return ", ".join(f"{name} {value:.3f}" for name, value in zip(classes, probabilities, strict=True))

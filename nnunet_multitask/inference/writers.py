@@ -1,4 +1,4 @@
-"""The files that joint prediction writes beside the masks: ``classification.json`` and ``classification.csv``."""
+"""The files that joint prediction writes beside the masks: ``classification.json`` and its tables."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy import ndimage
-
 from nnunet_multitask.csv_files import write_csv
-from nnunet_multitask.documents import check_schema, read_json, write_json
-from nnunet_multitask.files import ENDINGS, read_mask
+from nnunet_multitask.documents import write_json
 from nnunet_multitask.inference.cases import CasePrediction
+from nnunet_multitask.inference.measures import mask_values, measure_mask
+from nnunet_multitask.inference.records import record_document, worklist_name
+from nnunet_multitask.inference.reporting import Reporting, case_record
+from nnunet_multitask.inference.worklist import Choice, agreement_text, write_worklist
 from nnunet_multitask.labels import Target
-
-CLASSIFICATION_JSON = "classification.json"
-THRESHOLD = 0.5
 
 
 def write_classification(
@@ -43,106 +40,27 @@ def write_classification(
         known: what else is known of the new cases: ``fold`` and ``reference`` of an out-of-fold table.
     """
     cases = dict(records)
-    ending = str(dataset_json["file_ending"])
+    reporting = Reporting(targets)
     for case_id, prediction in predictions.items():
-        mask = folder / f"{case_id}{ending}"
-        cases[case_id] = {
-            "targets": {
-                target.name: target_record(
-                    target,
-                    prediction.probabilities[target.name],
-                    prediction.by_fold[target.name].std(axis=0) if len(prediction.by_fold[target.name]) > 1 else None,
-                )
-                for target in targets.values()
-            },
-            "labels": measure_mask(mask, mask_values(dataset_json)) if ending.endswith(ENDINGS) else {},
-            "seconds": round(prediction.seconds, 3),
-            **(known or {}).get(case_id, {}),
-        }
-    document = {
-        "version": 1,
-        "model": dict(model),
-        "targets": {target.name: {"type": target.type, "classes": list(target.classes)} for target in targets.values()},
-        "cases": dict(sorted(cases.items())),
-    }
+        measures = measure_mask(folder / f"{case_id}{dataset_json['file_ending']}", mask_values(dataset_json))
+        record = case_record(reporting, prediction, dataset_json["labels"], measures)
+        cases[case_id] = {**record, **(known or {}).get(case_id, {})}
+    write_documents(folder, name, record_document(model, None, targets, cases), None)
+
+
+def write_documents(folder: Path, name: str, document: Mapping[str, Any], worklist: Choice | None) -> None:
+    """Write a classification and what belongs beside it; the JSON last: where it is, all is.
+
+    Args:
+        folder: where.
+        name: file name, ending in ``.json``; the CSV has the same stem.
+        document: the content.
+        worklist: what sorts ``worklist.csv``; without it none is written.
+    """
     write_table((folder / name).with_suffix(".csv"), document)
-    write_json(folder / name, document)  # last: where it is, all is
-
-
-def read_records(path: Path) -> dict[str, Any]:
-    """Return the records of an earlier ``classification.json`` by case; none where there is no file."""
-    if not path.is_file():
-        return {}
-    document = read_json(path)
-    check_schema(document, "classification.json", path)
-    records: dict[str, Any] = document["cases"]
-    return records
-
-
-def target_record(target: Target, probabilities: np.ndarray, fold_spread: np.ndarray | None) -> dict[str, Any]:
-    """Return what ``classification.json`` says of one target of one case.
-
-    Args:
-        target: the target.
-        probabilities: (outputs,).
-        fold_spread: standard deviation over folds, (outputs,); None with one fold.
-
-    Returns:
-        Probability and fold spread of each class (both of a binary target), the decision, and the threshold that it
-        was made with: 0.5 for binary and multilabel, null for multiclass, whose decision is the most probable class.
-    """
-    values = [round(float(value), 6) for value in probabilities]
-    spreads: list[float | None] = (
-        [None] * len(values) if fold_spread is None else [round(float(v), 6) for v in fold_spread]
-    )
-    if target.type == "binary":
-        values, spreads = [round(1 - values[0], 6), values[0]], [spreads[0], spreads[0]]
-    decision: str | list[str]
-    if target.type == "multilabel":
-        decision = [name for name, value in zip(target.classes, values, strict=True) if value >= THRESHOLD]
-    elif target.type == "binary":
-        decision = target.classes[int(values[1] >= THRESHOLD)]
-    else:
-        decision = target.classes[int(np.argmax(values))]
-    return {
-        "probabilities": dict(zip(target.classes, values, strict=True)),
-        "decision": decision,
-        "threshold": None if target.type == "multiclass" else THRESHOLD,
-        "calibrated": False,
-        "fold_spread": dict(zip(target.classes, spreads, strict=True)),
-    }
-
-
-def mask_values(dataset_json: Mapping[str, Any]) -> list[int]:
-    """Return the foreground values that a predicted mask can hold, in order."""
-    if "regions_class_order" in dataset_json:
-        return sorted({int(value) for value in dataset_json["regions_class_order"]})
-    return sorted({int(v) for k, v in dataset_json["labels"].items() if k not in ("background", "ignore")} - {0})
-
-
-def without_labels(dataset_json: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a ``dataset.json`` by which no mask is measured: of a model that only classifies, 0 mL says nothing."""
-    return {**dataset_json, "labels": {}, "regions_class_order": []}
-
-
-def measure_mask(path: Path, values: list[int]) -> dict[str, dict[str, float | int]]:
-    """Measure a mask.
-
-    Args:
-        path: the mask.
-        values: the foreground values to measure.
-
-    Returns:
-        By value, as text: ``volume_ml``, and the number of connected ``components`` (26-connected in 3D).
-    """
-    volume = read_mask(path)
-    voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
-    measures: dict[str, dict[str, float | int]] = {}
-    for value in values:
-        where = volume.array == value
-        _, components = ndimage.label(where, structure=np.ones((3,) * where.ndim))
-        measures[str(value)] = {"volume_ml": round(float(where.sum()) * voxel_ml, 4), "components": int(components)}
-    return measures
+    if worklist is not None:
+        write_worklist(folder / worklist_name(name), document, worklist)
+    write_json(folder / name, document)
 
 
 def write_table(path: Path, document: Mapping[str, Any]) -> None:
@@ -154,8 +72,9 @@ def write_table(path: Path, document: Mapping[str, Any]) -> None:
     for name, target in document["targets"].items():
         header += [f"{name}_reference"] if out_of_fold else []
         header += [f"{name}_decision", *(f"{name}_probability_{class_name}" for class_name in target["classes"])]
+        header += [f"{name}_mask_agreement"]
     for value in labels:
-        header += [f"label_{value}_volume_ml", f"label_{value}_components"]
+        header += [f"label_{value}_volume_ml", f"label_{value}_components", f"label_{value}_largest_component_ml"]
     rows = []
     for case_id, case in document["cases"].items():
         row = [case_id, *([case.get("fold")] if out_of_fold else [])]
@@ -164,12 +83,23 @@ def write_table(path: Path, document: Mapping[str, Any]) -> None:
             row += [_text_of(case.get("reference", {}).get(name))] if out_of_fold else []
             row.append(_text_of(record["decision"]))
             row += [f"{record['probabilities'][class_name]:.6f}" for class_name in target["classes"]]
+            row.append(agreement_text(record))
         for value in labels:
-            measured = case.get("labels", {}).get(value, {"volume_ml": 0.0, "components": 0})
-            row += [f"{measured['volume_ml']:.4f}", str(measured["components"])]
+            row += _measured(case.get("labels", {}).get(value))
         seconds = case.get("seconds")
         rows.append([*row, None if seconds is None else f"{seconds:.3f}"])
     write_csv(path, [*header, "seconds"], rows)
+
+
+def _measured(label: Mapping[str, Any] | None) -> list[str | None]:
+    if label is None:
+        return [None, None, None]
+    largest = label.get("largest_component_ml")
+    return [
+        f"{label['volume_ml']:.4f}",
+        str(label["components"]),
+        None if largest is None else f"{largest:.4f}",
+    ]
 
 
 def _text_of(label: str | list[str] | None) -> str | None:

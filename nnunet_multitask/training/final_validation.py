@@ -14,9 +14,11 @@ import torch
 from nnunetv2.inference import predict_from_raw_data
 
 from nnunet_multitask.inference.cases import CasePrediction
+from nnunet_multitask.inference.classifying import ClassifyingPredictor
+from nnunet_multitask.inference.measures import without_labels
 from nnunet_multitask.inference.model import sha256_of
-from nnunet_multitask.inference.predictor import MultiTaskPredictor
-from nnunet_multitask.inference.writers import CLASSIFICATION_JSON, without_labels, write_classification
+from nnunet_multitask.inference.records import CLASSIFICATION_JSON
+from nnunet_multitask.inference.writers import write_classification
 from nnunet_multitask.labels import Case, LabelSidecar
 from nnunet_multitask.training.checkpoints import Trainer
 from nnunet_multitask.training.curves import case_scores
@@ -28,7 +30,7 @@ PREDICTOR = "nnUNetPredictor"  # the name by which nnU-Net's method looks it up
 Predictions = dict[str, CasePrediction]
 
 
-class WholeCasePredictor(MultiTaskPredictor):
+class WholeCasePredictor(ClassifyingPredictor):
     """Stands in for nnU-Net's predictor where a trainer predicts whole cases, and tells what each of them is.
 
     Args:
@@ -45,7 +47,7 @@ class WholeCasePredictor(MultiTaskPredictor):
         self._folds = []
         start = time.perf_counter()
         logits = super().predict_sliding_window_return_logits(input_image)
-        self._tell(self._case_prediction(time.perf_counter() - start))
+        self._tell(self.case_prediction(time.perf_counter() - start))
         return logits
 
 

@@ -1,0 +1,130 @@
+"""A prediction that was stopped loses the cases in flight, and no more."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.inference import exporting
+
+
+def predict(predictor, images, output, **options):
+    predictor.predict_from_files_sequential(str(images), str(output), **options)
+    return sorted(predictor.cases)
+
+
+@pytest.fixture
+def stopped(toy_model, toy_images, predictor_of, tmp_path, monkeypatch):
+    """A folder whose prediction died while it wrote the mask of the second case."""
+    write = exporting.export_prediction_from_logits
+
+    def dies(logits, properties, configuration, plans, dataset_json, output, save_probabilities):
+        write(logits, properties, configuration, plans, dataset_json, output, save_probabilities)
+        if output.endswith("b"):
+            with open(f"{output}.nii.gz", "r+b") as file:
+                file.truncate(100)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporting, "export_prediction_from_logits", dies)
+    with pytest.raises(KeyboardInterrupt):
+        predict(predictor_of(toy_model), toy_images, tmp_path)
+    monkeypatch.undo()
+    return tmp_path
+
+
+@pytest.fixture
+def finished(toy_model, toy_images, predictor_of, tmp_path):
+    predict(predictor_of(toy_model), toy_images, tmp_path)
+    return tmp_path
+
+
+def test_stopped_run_leaves_whole_cases_only_and_is_continued(stopped, toy_model, toy_images, predictor_of):
+    assert (stopped / "a.nii.gz").is_file()
+    assert (stopped / ".records" / "a.json").is_file()
+    assert not (stopped / "b.nii.gz").exists()
+    assert not (stopped / "classification.json").exists()
+    before = (stopped / "a.nii.gz").stat().st_mtime_ns
+    assert predict(predictor_of(toy_model), toy_images, stopped, overwrite=False) == ["b"]
+    assert (stopped / "a.nii.gz").stat().st_mtime_ns == before
+    document = json.loads((stopped / "classification.json").read_text())
+    assert sorted(document["cases"]) == ["a", "b"]
+    assert not (stopped / ".records").exists()
+    assert not (stopped / ".unfinished").exists()
+
+
+def test_stopped_run_ends_as_one_that_nobody_stopped(stopped, toy_model, toy_images, predictor_of):
+    predict(predictor_of(toy_model), toy_images, stopped, overwrite=False)
+    predict(predictor_of(toy_model), toy_images, stopped / "whole")
+    one, other = (json.loads((folder / "classification.json").read_text()) for folder in (stopped, stopped / "whole"))
+    for document in (one, other):
+        for case in document["cases"].values():
+            del case["seconds"]
+    assert one == other
+
+
+def test_truncated_mask_is_predicted_again(finished, toy_model, toy_images, predictor_of):
+    whole = (finished / "a.nii.gz").read_bytes()
+    (finished / "a.nii.gz").write_bytes(whole[:-20])
+    assert predict(predictor_of(toy_model), toy_images, finished, overwrite=False) == ["a"]
+    assert (finished / "a.nii.gz").read_bytes() == whole
+
+
+def test_mask_without_record_is_predicted_again(finished, toy_model, toy_images, predictor_of, edit):
+    edit(finished / "classification.json", lambda document: document["cases"].pop("b"))
+    assert predict(predictor_of(toy_model), toy_images, finished, overwrite=False) == ["b"]
+    assert predict(predictor_of(toy_model), toy_images, finished, overwrite=False) == []
+
+
+def test_missing_or_damaged_probabilities_are_predicted_again(toy_model, toy_images, predictor_of, tmp_path):
+    predict(predictor_of(toy_model), toy_images, tmp_path, save_probabilities=True)
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "b.npz").unlink()
+    options = {"overwrite": False, "save_probabilities": True}
+    assert predict(predictor_of(toy_model), toy_images, tmp_path, **options) == ["a", "b"]
+    assert np.load(tmp_path / "a.npz")["probabilities"].size
+
+
+def test_run_that_overwrites_forgets_what_was_said_before(finished, toy_model, toy_images, predictor_of, monkeypatch):
+    def dies(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporting, "export_prediction_from_logits", dies)
+    with pytest.raises(KeyboardInterrupt):
+        predict(predictor_of(toy_model, aggregation=["mean"]), toy_images, finished)
+    assert not (finished / "classification.json").exists()  # the masks are of the run before
+    monkeypatch.undo()
+    assert predict(predictor_of(toy_model, aggregation=["mean"]), toy_images, finished, overwrite=False) == ["a", "b"]
+
+
+@pytest.mark.parametrize("options", [{"aggregation": ["mean"]}, {"save_tiles": True}])
+def test_other_options_do_not_continue(finished, toy_model, toy_images, predictor_of, options):
+    before = (finished / "plans.json").stat().st_mtime_ns
+    with pytest.raises(InputError, match=r"\[other-model\] .*classification.json: .*same model and options"):
+        predict(predictor_of(toy_model, **options), toy_images, finished, overwrite=False)
+    assert (finished / "plans.json").stat().st_mtime_ns == before
+
+
+def test_other_folds_do_not_continue_a_stopped_run(stopped, toy_model, toy_images, predictor_of):
+    predictor = predictor_of(toy_model)
+    predictor.initialize_from_trained_model_folder(toy_model, [1])
+    with pytest.raises(InputError, match=r"\[other-model\] .*a\.json: .*folds \[0, 1\] instead of \[1\]"):
+        predict(predictor, toy_images, stopped, overwrite=False)
+
+
+def test_part_of_the_work_writes_files_of_its_own(toy_model, toy_images, predictor_of, tmp_path):
+    predictor_of(toy_model).predict_from_files(str(toy_images), str(tmp_path), False, True, 1, 1, None, 2, 1)
+    document = json.loads((tmp_path / "classification_part_1_of_2.json").read_text())
+    assert list(document["cases"]) == ["b"]
+    assert (tmp_path / "worklist_part_1_of_2.csv").is_file()
+    assert not (tmp_path / "classification.json").exists()
+
+
+def test_the_stage_before_is_asked_for(toy_model, toy_images, predictor_of, tmp_path, monkeypatch):
+    predictor = predictor_of(toy_model)
+    kind = type(predictor.configuration_manager)
+    monkeypatch.setattr(kind, "previous_stage_name", property(lambda self: "3d_lowres"))
+    with pytest.raises(InputError, match=r"\[missing-previous-stage\] .*3d_lowres.*-prev_stage_predictions"):
+        predict(predictor, toy_images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
