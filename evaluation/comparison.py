@@ -178,6 +178,7 @@ def compare_folders(
             for case_id, entry in base["geometry"].items()
         },
         "baseline": baseline,
+        "warnings": list(dict.fromkeys(w for evaluation in evaluations.values() for w in evaluation["warnings"])),
         "models": {
             name: {
                 "folder": str(folders[name]),

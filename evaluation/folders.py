@@ -23,6 +23,7 @@ from nnunet_multitask.evaluation.class_evaluation import (
     score_classes,
     score_masks_as_classes,
 )
+from nnunet_multitask.evaluation.label_agreement import reference_contradictions
 from nnunet_multitask.evaluation.levels import patient_of
 from nnunet_multitask.evaluation.regions import Regions
 from nnunet_multitask.evaluation.scoring import DEFINITIONS as SCORING_DEFINITIONS
@@ -125,6 +126,7 @@ def evaluate_folders(
     geometry = {case_id: score.geometry for case_id, score in scored.items()}
     cases = {case_id: score.regions for case_id, score in scored.items()}
     warnings = [warning for score in scored.values() for warning in score.warnings]
+    warnings += reference_contradictions(cases, regions.values, sidecar)
     for warning in warnings:
         logger.warning("WARN %s", warning)
     diagonals = {case_id: entry["diagonal_mm"] for case_id, entry in geometry.items()}

@@ -140,6 +140,7 @@ def whole_comparison(tmp_path_factory: pytest.TempPathFactory) -> str:
         "folders": {"base": "elsewhere/base", "multi": "elsewhere/multi"},
         "not_covered": {"labels": ["IVH"], "targets": {"finding": []}},
     }
+    document["warnings"] = ["[mask-without-class] case case_00: expected reference mask and class to agree, got voxels"]
     document["case_set"] = {"rule": "intersection", "scored": 14, "left_out": {"base": ["case_98"], "multi": ["x_99"]}}
     return json.dumps(document)
 

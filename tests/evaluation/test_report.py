@@ -272,6 +272,7 @@ def test_every_part_that_was_asked_for_is_on_the_page(whole_comparison: str) -> 
         "Brier score",
         "Effect of the gate by threshold, multi",
         "Every test, and effect sizes",
+        "[mask-without-class] case case_00: expected reference mask and class to agree",
         "all labels together, 14 (base 14, multi 11)",
         "Relative volume difference",
         "The rule ABC/2 against voxels",
