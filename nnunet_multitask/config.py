@@ -81,6 +81,10 @@ class MultiTaskConfig:
             _check_range(self, name, 0, None)
         if self.loss_balancing in ("uncertainty", "gradnorm") and self.classification_weight == 0:
             raise ValueError("classification_weight must be above 0 where learned weights start from it, got 0")
+        if self.loss_balancing in ("gradnorm", "pcgrad") and self.detach_features:
+            raise ValueError(
+                f"loss_balancing must not be {self.loss_balancing!r} where detach_features parts the tasks"
+            )
         _check_range(self, "learning_rate_factor", 0, None)
         _check_range(self, "label_smoothing", 0, 0.99)
         _check_range(self, "empty_patch_weight", 0, 1)

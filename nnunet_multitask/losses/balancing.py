@@ -24,7 +24,7 @@ class Observation:
         losses: of segmentation and classification, without weights, at least 0; float64 (2,).
         gradient_norms: of both weighted losses, with respect to the features of the last shared stage, up to a common
             factor; float64 (2,).
-        complete: both tasks had something to learn from, a mask and a label, and all numbers are finite.
+        complete: both tasks had something to learn from, a mask and a label that counts, and all numbers are finite.
     """
 
     losses: torch.Tensor
@@ -42,7 +42,8 @@ class Observation:
         """
         values = torch.cat([part.detach().float() for part in (losses, gradient_sums[:2], known)])
         values = mean_over_processes(values).cpu().double()
-        complete = bool(torch.isfinite(values).all() and (values[4:] > 0).all())
+        # the classification's loss is exactly 0 only where no label counts, or all have the weight 0
+        complete = bool(torch.isfinite(values).all() and (values[4:] > 0).all() and values[1] > 0)
         task_losses = (values[:2] + torch.tensor([DICE_OFFSET, 0.0])).clamp(min=0)
         return cls(task_losses, values[2:4].clamp(min=0).sqrt(), complete)
 

@@ -37,6 +37,11 @@ class GradNorm(LearnedWeights):
         self.total = float(self.weights.sum())
         self.first_losses: torch.Tensor | None = None
 
+    def observe(self, observation: Observation) -> None:
+        """Take one step of Adam; where a task has no gradient, no weight could give it one."""
+        if (observation.gradient_norms > 0).all():
+            super().observe(observation)
+
     def gradient(self, observation: Observation) -> torch.Tensor:
         """Return the gradient with respect to the weights, (2,)."""
         if self.first_losses is None:

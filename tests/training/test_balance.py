@@ -1,6 +1,7 @@
 """The balance of both tasks in the trainer."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -40,6 +41,25 @@ def test_warm_up_is_logged(make):
     trainer = make(config={"warmup_epochs": 1})
     trainer.run_training()
     assert trainer.logger.get_value(WEIGHTS[1], None) == pytest.approx([0.15, 0.3])
+
+
+def test_a_compiled_network_logs_the_same(make, monkeypatch):
+    """nnU-Net compiles on a GPU only; here it does so without generating code."""
+    curves = []
+    for compiled in (False, True):
+        trainer = make(config={"dropout": 0.0}, epochs=1)
+        if compiled:
+            monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+            trainer._do_i_compile = lambda: True
+        trainer.run_training()
+        curves.append([trainer.logger.get_value(name, None) for name in (GRADIENT_COSINE, "train_losses")])
+    assert isinstance(trainer.network, torch._dynamo.OptimizedModule)
+    assert curves[1] == [pytest.approx(values, rel=1e-3) for values in curves[0]]
+    assert not math.isnan(curves[1][0][0])
+    path = f"{trainer.output_folder}/checkpoint_final.pth"
+    names = torch.load(path, weights_only=False)["network_weights"]
+    assert not any("_orig_mod" in name for name in names)
+    trainer.load_checkpoint(path)
 
 
 def test_cosine_of_an_epoch_without_labels_is_unknown(make):
