@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +72,9 @@ def join_folds(files: Mapping[int | str, Path]) -> Classification:
     Args:
         files: a classification.json by fold.
 
+    Returns:
+        The table; its path is the folder that all the files lie in.
+
     Raises:
         InputError, InputErrors: as `read_classification`; folds with other targets; a case in two folds.
     """
@@ -94,6 +98,7 @@ def join_folds(files: Mapping[int | str, Path]) -> Classification:
         raise InputErrors(errors)
     return replace(
         first,
+        path=Path(os.path.commonpath(files.values())),
         cases={case_id: entry for part in parts.values() for case_id, entry in part.cases.items()},
         folds=home,
         references={case_id: entry for part in parts.values() for case_id, entry in part.references.items()},

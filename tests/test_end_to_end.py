@@ -173,7 +173,7 @@ def test_both_folds_become_one_table_a_comparison_and_the_refusal_of_a_calibrati
     )  # fmt: skip
     assert json.loads(scores.read_text())["classification"]["subtype"]["n"] == 6
     refusal = micro.run("nnunet-multitask", "calibrate", *named, status=1)
-    assert "ERROR [too-few-cases]" in refusal
+    assert f"ERROR [too-few-cases] {model}: target subtype" in refusal
     assert not (model / "calibration.json").exists()
 
 

@@ -36,6 +36,7 @@ def test_the_validation_cases_of_all_folds_are_joined(tmp_path: Path) -> None:
     assert list(files) == [0, 1]
     joined = join_folds(files)
     assert joined.folds == {"a": 0, "b": 0, "c": 1}
+    assert joined.path == tmp_path
     table = target_tables(joined)["subtype"]
     assert table.folds == [0, 0, 1]
     assert table.truth.tolist() == [[False, True]] * 3

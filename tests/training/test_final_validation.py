@@ -18,6 +18,7 @@ from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch.nn.parallel import DistributedDataParallel
 
+from nnunet_multitask.cli.main import main
 from nnunet_multitask.documents import check_schema
 from nnunet_multitask.evaluation.out_of_fold import target_tables
 from nnunet_multitask.evaluation.predictions import read_classification
@@ -173,34 +174,56 @@ def test_a_trainer_with_another_predictor_says_that_it_does_not_classify(make_tr
     assert "WARN validation without nnUNetPredictor" in Path(trainer.log_file).read_text()
 
 
-def test_processes_join_their_cases_and_the_first_one_writes(tmp_path):
-    target = Target("ich", "binary", ("no", "yes"))
-    given = {"a": 0.2, "b": 0.9, "c": 0.7}
+def stand_in(folder: Path, given: dict[str, float], cases: dict[str, Case], fold: int = 3, rank: int = 0):
+    """Return what ``write_validation`` asks a trainer for, whose processes found these probabilities of "yes"."""
     predictions = {name: CasePrediction({"ich": np.array([[p]])}, {}, 1.0) for name, p in given.items()}
+    target = Target("ich", "binary", ("no", "yes"))
+    log: list[str] = []
+    (folder / "validation").mkdir(exist_ok=True, parents=True)
+    return SimpleNamespace(
+        local_rank=rank,
+        network=torch.nn.Identity(),
+        gathered=lambda values: list(predictions.items()),
+        fold=fold,
+        plans_manager=SimpleNamespace(plans_name="p"),
+        configuration_name="2d",
+        targets={"ich": target},
+        sidecar=LabelSidecar({"ich": target}, cases),
+        dataset_json={"labels": {"background": 0}, "file_ending": ".png"},
+        output_folder=folder,
+        log=log,
+        print_to_log_file=lambda text, **_: log.append(text),
+    )
+
+
+def test_processes_join_their_cases_and_the_first_one_writes(tmp_path):
     cases = {"a": Case({"ich": "no"}), "c": Case({"ich": "yes"})}  # nothing is known of b
-    log = []
     for rank in (1, 0):
-        trainer = SimpleNamespace(
-            local_rank=rank,
-            network=torch.nn.Identity(),
-            gathered=lambda values: list(predictions.items()),
-            fold=3,
-            plans_manager=SimpleNamespace(plans_name="p"),
-            configuration_name="2d",
-            targets={"ich": target},
-            sidecar=LabelSidecar({"ich": target}, cases),
-            dataset_json={"labels": {"background": 0}, "file_ending": ".png"},
-            output_folder=tmp_path,
-            print_to_log_file=lambda text, **_: log.append(text),
-        )
-        (tmp_path / "validation").mkdir(exist_ok=True)
-        write_validation(trainer, {"b": predictions["b"]}, None)
+        trainer = stand_in(tmp_path, {"a": 0.2, "b": 0.9, "c": 0.7}, cases, rank=rank)
+        write_validation(trainer, {}, None)
         assert (tmp_path / "validation" / "classification.json").exists() == (rank == 0)
     document = json.loads((tmp_path / "validation" / "classification.json").read_text())
     references = {case_id: case["reference"] for case_id, case in document["cases"].items()}
     assert references == {"a": {"ich": "no"}, "b": {}, "c": {"ich": "yes"}}
     assert document["cases"]["b"]["labels"] == {}  # a format that is not measured
-    assert log == ["3 cases classified: ich/case_auc 1.000, ich/case_balanced_accuracy 1.000"]
+    assert trainer.log == ["3 cases classified: ich/case_auc 1.000, ich/case_balanced_accuracy 1.000"]
+
+
+def test_calibrate_and_collect_read_what_is_written(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for fold in range(2):
+        given = {f"{fold}_{index}": float(p) for index, p in enumerate(rng.uniform(0.02, 0.98, 40))}
+        cases = {name: Case({"ich": "yes" if rng.random() < p else "no"}) for name, p in given.items()}
+        write_validation(stand_in(tmp_path / f"fold_{fold}", given, cases, fold), {}, None)
+    assert main(["collect", "-m", str(tmp_path), "--folds", "0", "1"]) == 0
+    assert "80 cases of the folds 0, 1\nich: n = 80, 0 without a label" in capsys.readouterr().out
+    by_folds, by_table = tmp_path / "by_folds.json", tmp_path / "by_table.json"
+    table = str(tmp_path / "classification_out_of_fold.json")
+    assert main(["calibrate", "-m", str(tmp_path), "--output", str(by_folds)]) == 0
+    assert "ich: 80 cases, 0 without a label; after: leave fold out" in capsys.readouterr().out
+    assert main(["calibrate", "--classification", table, "--output", str(by_table)]) == 0
+    documents = [json.loads(path.read_text()) for path in (by_folds, by_table)]
+    assert documents[0]["targets"] == documents[1]["targets"]
 
 
 def test_a_distributed_network_is_used_without_its_wrapper(make_trainer):
