@@ -24,6 +24,7 @@ SUBCOMMANDS = (
     "collect",
     "calibrate",
     "predict",
+    "volumes",
     "evaluate",
     "compare",
     "demo",
