@@ -61,7 +61,7 @@ def find_fold_files(model_folder: str | Path) -> dict[int | str, Path]:
             "no-out-of-fold-table",
             folder,
             f"expected fold_0/validation/{CLASSIFICATION_NAME} or another fold's, found none",
-            "predict the validation cases of each fold, or name the table with --classification",
+            "train the folds, or validate them again with --val, or name a table with --classification",
         )
     return found
 

@@ -74,7 +74,7 @@ class CaseValidation:
             )
             found = []
             for case_id in share:
-                predictor.predict_sliding_window_return_logits(_volume(trainer, dataset, case_id))
+                predictor.predict_sliding_window_return_logits(volume_of(trainer, dataset, case_id))
                 found.append((case_id, self._told.pop().probabilities))
         finally:
             trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
@@ -132,6 +132,22 @@ def choose_cases(sidecar: LabelSidecar, case_ids: Sequence[str], num_cases: int,
     return sorted(chosen)
 
 
+def volume_of(trainer: Any, dataset: Any, case_id: str) -> torch.Tensor:
+    """Return a preprocessed case as the network takes it, (C, *spatial): of a cascade with the stage before, one-hot.
+
+    Args:
+        trainer: whether it is cascaded, and with which labels.
+        dataset: nnU-Net's dataset.
+        case_id: one of its cases.
+    """
+    data, _, previous, _ = dataset.load_case(case_id)
+    data = np.array(data[:])
+    if trainer.is_cascaded:
+        labels = trainer.label_manager.foreground_labels
+        data = np.vstack((data, convert_labelmap_to_one_hot(previous[:], labels, output_dtype=data.dtype)))
+    return torch.from_numpy(data)
+
+
 def _sides(sidecar: LabelSidecar, case_id: str) -> set[tuple[str, str, bool]]:
     """Return, for each class of each known label, target, class and whether the case has it."""
     found = set()
@@ -139,13 +155,3 @@ def _sides(sidecar: LabelSidecar, case_id: str) -> set[tuple[str, str, bool]]:
         present = {label} if isinstance(label, str) else set(label)
         found |= {(name, class_name, class_name in present) for class_name in sidecar.targets[name].classes}
     return found
-
-
-def _volume(trainer: Any, dataset: Any, case_id: str) -> torch.Tensor:
-    """Return a preprocessed case as the network takes it, (C, *spatial): with the previous stage where there is one."""
-    data, _, previous, _ = dataset.load_case(case_id)
-    data = np.array(data[:])
-    if trainer.is_cascaded:
-        labels = trainer.label_manager.foreground_labels
-        data = np.vstack((data, convert_labelmap_to_one_hot(previous[:], labels, output_dtype=data.dtype)))
-    return torch.from_numpy(data)

@@ -147,12 +147,15 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[float]], targets: Mapp
         panel.plot(curves[auc_name(target)], marker=".", color="black", label="AUC")
         for class_name in target.classes:
             panel.plot(curves[recall_name(target, class_name)], marker=".", alpha=0.7, label=f"recall {class_name}")
+        known_cases = False
         for name, label in zip(case_curve_names(target), ("AUC", "balanced accuracy"), strict=True):
             epochs = [epoch for epoch, value in enumerate(curves[name]) if not math.isnan(value)]
             if epochs:  # a few epochs have them: joined by a line across those that have not
                 values = [curves[name][epoch] for epoch in epochs]
+                known_cases = True
                 panel.plot(epochs, values, marker="D", linestyle="--", label=f"{label} of whole cases")
-        panel.set(title=f"{target.name}, validation patches", xlabel="epoch", ylim=(-0.02, 1.02))
+        whole = " and whole cases" if known_cases else ""
+        panel.set(title=f"{target.name}, validation patches{whole}", xlabel="epoch", ylim=(-0.02, 1.02))
     for panel in panels:
         panel.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=100)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 
+from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.labels import Case, LabelSidecar, Target
-from nnunet_multitask.training.case_validation import CaseValidation, choose_cases
+from nnunet_multitask.training.case_validation import CaseValidation, choose_cases, volume_of
 from nnunet_multitask.training.curves import case_scores, curve_names, draw_curves
 
 BINARY = Target("ich", "binary", ("no", "yes"))
@@ -112,6 +114,56 @@ def test_one_pass_a_tile_without_mirrors(micro_env, tmp_path, monkeypatch):
     validation.run(trainer)
     patch = trainer.configuration_manager.patch_size
     assert len(passes) == math.prod(math.ceil(size / tile) for size, tile in zip(shape, patch, strict=True))
+
+
+class Predictor:
+    """Says of each volume that "yes" has the probability of its first voxel."""
+
+    def __init__(self, told: list[CasePrediction]) -> None:
+        self.told = told
+
+    def predict_sliding_window_return_logits(self, volume: torch.Tensor) -> None:
+        self.told.append(CasePrediction({"ich": np.array([[float(volume[0, 0, 0, 0])]])}, {}, 0.0))
+
+
+def test_processes_share_the_cases(monkeypatch):
+    """What one process does not predict the other does, and both get the scores of all."""
+    sidecar = LabelSidecar({"ich": BINARY}, {c: Case({"ich": "no" if c < "c" else "yes"}) for c in "abcd"})
+    values = {"a": 0.1, "b": 0.6, "c": 0.5, "d": 0.9}
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    found = {}
+
+    class Dataset:
+        def __init__(self, folder, case_ids, folder_with_segs_from_previous_stage):
+            pass
+
+        def load_case(self, case_id):
+            return np.full((1, 2, 2, 2), values[case_id]), None, None, {}
+
+    for rank in (0, 1):
+        validation = CaseValidation(1, 4, seed=0)
+        validation.choose(sidecar, list("abcd"))
+        validation._predictor = Predictor(validation._told)
+        trainer = SimpleNamespace(
+            local_rank=rank, is_ddp=True, is_cascaded=False, targets={"ich": BINARY}, sidecar=sidecar,
+            dataset_class=Dataset, preprocessed_dataset_folder="", folder_with_segs_from_previous_stage=None,
+            enable_deep_supervision=True, set_deep_supervision_enabled=lambda enabled: None,
+            gathered=lambda part, rank=rank: [*found.setdefault(rank, part), *found.get(0, [])],
+        )  # fmt: skip
+        scores = validation.run(trainer)
+    assert [[case_id for case_id, _ in part] for part in found.values()] == [["a", "c"], ["b", "d"]]
+    assert scores["ich/case_auc"] == 0.75
+
+
+def test_a_cascade_sees_the_previous_stage():
+    data, previous = np.full((1, 1, 2, 2), 5.0, np.float32), np.array([[[[0, 1], [2, 1]]]])
+    dataset = SimpleNamespace(load_case=lambda case_id: (data, None, previous[0], {}))
+    trainer = SimpleNamespace(is_cascaded=True, label_manager=SimpleNamespace(foreground_labels=[1, 2]))
+    volume = volume_of(trainer, dataset, "a")
+    assert volume.shape == (3, 1, 2, 2)
+    assert volume[0].unique().tolist() == [5]
+    assert volume[1].tolist() == [[[0, 1], [0, 1]]]
+    assert volume[2].tolist() == [[[0, 0], [1, 0]]]
 
 
 @pytest.mark.parametrize("scored", [(), (0, 2)])
