@@ -133,7 +133,7 @@ class _Twin(HTMLParser):
         text = self._taken()
         if text:
             # what would begin a list, or a heading underlined, is a text that begins so
-            self.written.append(prefix + re.sub(r"^(\d*)([-+.)])", r"\1\\\2", text) + end)
+            self.written.append(prefix + re.sub(r"^(\d+(?=[.)] )|(?=[-+] ))(.)", r"\1\\\2", text) + end)
 
     def _block(self, text: str) -> None:
         self._flush()

@@ -79,7 +79,11 @@ def test_calibrated_decisions_at_an_operating_point(
     odds = (0.4 / 0.6) ** 0.5
     assert found["cases"]["c3"]["probabilities"]["IVH"] == pytest.approx(odds / (1 + odds))
     assert (found["recall"], found["cases"]["c3"]["decision"]) == (1.0, "IVH")
+    before = document["calibration"].pop("before")["subtype"]
     assert document["calibration"] == {"file": str(calibration), "operating_point": "youden", "in_sample_cases": 1}
+    assert {name: before[name] for name in ("brier", "log_loss")} == {n: plain[n] for n in ("brier", "log_loss")}
+    assert before["reliability"]["IVH"] == plain["per_class"]["IVH"]["reliability"]
+    assert found["brier"] != before["brier"]
     assert "WARN [calibrated-in-sample]" in caplog.text
     assert "1 of 3 cases were used to fit it (c1)" in caplog.text
 

@@ -67,12 +67,13 @@ def test_every_table_has_as_many_cells_in_each_row(page: str) -> None:
 
 def test_marks_of_markdown_and_html_stay_text() -> None:
     twin = markdown_twin(
-        "<body><h1>a_b</h1><p>1. one</p><p>- two</p><p>&lt;script&gt;</p><table><thead><tr><th>M</th>"
+        "<body><h1>a_b</h1><p>1. one</p><p>- two</p><p>0.756</p><p>-1</p><p>&lt;script&gt;</p>"
+        "<table><thead><tr><th>M</th>"
         '<th class="text">T</th></tr></thead><tbody><tr><th>a|b</th><td colspan="2">1<br><span class="sub">n = 2</span>'
         "</td></tr></tbody></table><ul><li>x</li><li>y</li></ul><dl><dt>d</dt><dd>e</dd></dl></body>"
     )
     assert twin.splitlines() == [
-        *("# a\\_b", "", "1\\. one", "", "\\- two", "", "\\<script\\>", ""),
+        *("# a\\_b", "", "1\\. one", "", "\\- two", "", "0.756", "", "-1", "", "\\<script\\>", ""),
         *("| M | T |  |", "| --- | --- | ---: |", "| a\\|b | 1 (n = 2) |  |", ""),
         *("- x", "- y", "", "- d: e"),
     ]
