@@ -36,6 +36,9 @@ class Xiao2025Network(nn.Module):
         decoder: Any = unet.decoder
         self.encoder: nn.Module = encoder
         self.decoder: nn.Module = decoder
+        if not decoder.deep_supervision:
+            # the outputs of the coarser scales, which nnU-Net keeps: several GPUs wait for every gradient
+            decoder.seg_layers[:-1].requires_grad_(False)
         self.detach_features = config.detach_features
         channels: Sequence[int] = encoder.output_channels
         self.fusion: FusedScales | ReleasedBranch = (

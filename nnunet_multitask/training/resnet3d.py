@@ -59,6 +59,21 @@ class ResNet3DMixin(BestLossMixin, MultiTaskMixin):
         """Return one group: all of this network is the branch."""
         return [{"params": list(self.network.parameters())}]
 
+    def _check_balance(self) -> None:
+        """Refuse a balance of two losses.
+
+        Raises:
+            InputError: there is one.
+        """
+        super()._check_balance()
+        if self.config.loss_balancing != "fixed":
+            raise InputError(
+                "contradiction",
+                f"plans {self.plans_manager.plans_name}, loss_balancing",
+                f"expected 'fixed' of a network with one loss, got {self.config.loss_balancing!r}",
+                "set loss_balancing=fixed",
+            )
+
     def _build_loss(self) -> Any:
         return _NoLoss()
 

@@ -52,6 +52,13 @@ def test_classes_train_the_encoder_unless_detached_and_the_whole_branch_always(r
     assert all(p.grad is None for name, p in network.named_parameters() if ".seg_layers." in name)
 
 
+def test_every_trained_parameter_has_a_gradient(released):
+    network = Xiao2025Network(unet(), {"a": 2}, MultiTaskConfig(fusion_channels=8), released=released)
+    segmentation, logits = network(torch.randn(2, 1, 32, 32, 32), classify=True)
+    (segmentation.square().mean() + logits["a"].square().mean()).backward()
+    assert [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
 def test_all_scales_reach_the_paper_s_fusion_and_the_last_one_alone_the_released(released):
     network = Xiao2025Network(unet(), {"a": 2}, MultiTaskConfig(fusion_channels=8, dropout=0), released=released).eval()
     features = network.encoder(torch.randn(1, 1, 32, 32, 32))
@@ -146,6 +153,13 @@ def test_resnet_classifies_and_says_background_everywhere():
     assert (segmentation.argmax(dim=1) == 0).all()
     assert {name: tuple(value.shape) for name, value in logits.items()} == {n: (2, k) for n, k in OUTPUTS.items()}
     assert (ResNet3D(2, 3, OUTPUTS, has_regions=True)(x) < 0).all()
+
+
+def test_resnet_compiles_into_one_graph():
+    network = ResNet3D(1, 2, {"a": 2}).eval()
+    x = torch.randn(1, 1, 32, 32, 32)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x, classify=True)[1], network(x, classify=True)[1], rtol=1e-4, atol=1e-5)
 
 
 def test_resnet_is_the_one_of_eighteen_layers():

@@ -100,6 +100,23 @@ def test_segmentation_loss_is_dice_alone(environment):
     assert float(trainer.loss(-100 * sure, target)) == pytest.approx(0, abs=1e-4)  # cross-entropy would say 200
 
 
+def test_segmentation_loss_is_dice_alone_beside_an_ignore_label(environment, edit):
+    path = environment.preprocessed / "dataset.json"
+    before = path.read_text()
+    edit(path, lambda document: document["labels"].update(ignore=2))
+    try:
+        trainer = make_trainer(XIAO)
+    finally:
+        path.write_text(before)
+    trainer.initialize()
+    target = torch.ones(2, 1, 8, 8, 8)
+    target[0, ..., :4] = 0
+    target[1] = 2  # a scan without mask leaves the loss of its neighbour alone
+    sure = torch.cat((1 - 2 * target, 2 * target - 1), dim=1)
+    assert float(trainer.loss(100 * sure, target)) == pytest.approx(-1, abs=1e-4)
+    assert float(trainer.loss(-100 * sure, target)) == pytest.approx(0, abs=1e-4)
+
+
 def test_scans_are_turned_within_their_plane_only(environment):
     trainer = make_trainer(XIAO)
     rotation, within_plane, initial, mirror_axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
@@ -188,6 +205,18 @@ def test_resnet_refuses_slices_before_it_writes(environment, tmp_path):
     with pytest.raises(InputError, match=r"\[not-three-dimensional\] plans micro2d, 2d: .*got 128x128 -> .*3d_fullres"):
         make_trainer(RESNET, plans="micro2d", configuration="2d")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_resnet_has_no_second_loss_to_balance(environment, edit):
+    path = environment.preprocessed / "xiao2025.json"
+    before = path.read_text()
+    try:
+        edit(path, lambda plans: plans["multitask"]["config"].update(loss_balancing="uncertainty"))
+        trainer = make_trainer(RESNET)
+    finally:
+        path.write_text(before)
+    with pytest.raises(InputError, match=r"\[contradiction\] plans xiao2025, loss_balancing: .*one loss"):
+        trainer.initialize()
 
 
 def test_stock_search_finds_the_very_classes(environment):
