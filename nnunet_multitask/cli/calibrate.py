@@ -101,7 +101,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2, allow_nan=False))
     else:
         print("\n".join(describe(document)))
-        print(f"written: {output}")
+        fitted_on = document["fitted_on"]
+        folds = ", ".join(str(fold) for fold in fitted_on["folds"])
+        print(f"written: {output}, from {fitted_on['cases']} cases{f' of the folds {folds}' if folds else ''}")
     return 0
 
 

@@ -48,7 +48,7 @@ def test_the_folds_of_a_model(model: Path, capsys: pytest.CaptureFixture[str]) -
     assert "finding: 80 cases, 0 without a label; after: leave fold out" in out
     assert "bleeding: temperature " in out
     assert "sensitivity_at_least_0.8: bleeding from 0." in out
-    assert f"written: {model / 'calibration.json'}" in out
+    assert f"written: {model / 'calibration.json'}, from 80 cases of the folds 0, 1" in out
     found = read_calibration(model / "calibration.json")
     assert set(found.targets["finding"].thresholds) == {"youden", "sensitivity_at_least_0.8"}
     assert plot.read_bytes().startswith(b"\x89PNG")
