@@ -131,9 +131,8 @@ class MultiTaskPredictor(ClassifyingPredictor):
         Raises:
             InputError: an unknown name, a calibration of other classes, what needs a calibration without one.
         """
-        self.aggregations = choose_aggregations(
-            aggregation, self.targets, aggregations_of_plans(self.plans_manager.plans, self.targets)
-        )
+        trained = aggregations_of_plans(self.plans_manager.plans, self.targets)
+        self.aggregations = choose_aggregations(aggregation, self.targets, trained)
         path = None if self.folder is None else self.folder / CALIBRATION_NAME
         calibration = read_calibration(path) if calibrate and path is not None and path.is_file() else None
         reporting = Reporting(
@@ -146,7 +145,7 @@ class MultiTaskPredictor(ClassifyingPredictor):
             save_tiles,
             getattr(self.network, "segments", True),
         )
-        check_reporting(reporting)
+        check_reporting(reporting, trained)
         if not reporting.segments:
             logger.info("the model only classifies: its masks are empty, and their volumes are not written")
         self.worklist = default_worklist(self.targets) if worklist is None else parse_worklist(worklist, self.targets)

@@ -53,12 +53,17 @@ class Reporting:
         return self.calibration.thresholds(name, self.operating_points[name])
 
 
-def check_reporting(reporting: Reporting) -> None:
+def check_reporting(reporting: Reporting, trained: Mapping[str, str] | None = None) -> None:
     """Refuse what cannot be reported.
 
+    Args:
+        reporting: what is asked for.
+        trained: by target the aggregation of the model, which its calibration was fitted on.
+
     Raises:
-        InputError: a calibration of other classes, an operating point or a gate without calibration, a rule that the
-            calibration does not have, a gate without a negative class or without an operating point.
+        InputError: a calibration of other classes or of another aggregation, an operating point or a gate without
+            calibration, a rule that the calibration does not have, a gate without a negative class or without an
+            operating point.
     """
     calibration = reporting.calibration
     for name, target in reporting.targets.items():
@@ -70,6 +75,11 @@ def check_reporting(reporting: Reporting) -> None:
             raise InputError(
                 "classes-differ", where, f"{fault}, {got}", "calibrate this model, or use --no-calibration"
             )
+        kind = reporting.aggregations.get(name)
+        if known is not None and trained is not None and kind != trained[name]:
+            fault = f"expected {trained[name]}, which the model's calibration was fitted on, got {kind}"
+            remedy = "leave --aggregation away, or use --no-calibration"
+            raise InputError("other-aggregation", f"--aggregation: target {name}", fault, remedy)
     for name, rule in reporting.operating_points.items():
         if reporting.calibration_of(name) is None:
             raise _uncalibrated(f"--operating-point {name}={rule}", name)

@@ -169,6 +169,13 @@ def test_gate_clears_the_masks_of_negative_cases_and_says_what_was_there(
     assert (tmp_path / "open" / "a.nii.gz").read_bytes() == (stock / "a.nii.gz").read_bytes()
 
 
+def test_a_calibration_holds_for_the_aggregation_of_the_model(calibrated, predictor_of):
+    with pytest.raises(InputError, match=r"\[other-aggregation\] .*target ich: expected max, .*got mean.*--no-cal"):
+        predictor_of(calibrated, aggregation=["mean"])
+    assert predictor_of(calibrated, aggregation=["mean"], calibrate=False).aggregations["ich"] == "mean"
+    assert predictor_of(calibrated, aggregation=["subtype=mean"]).aggregations["subtype"] == "mean"  # not calibrated
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
