@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.storage import writing_errors
 
 # mixins are written against nnU-Net's trainer without being one, so that they go on top of any of its subclasses
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ else:
 
 ENTRY = "multitask_training"  # key of the checkpoint; nnU-Net reads its own keys and passes over this one
 UNFINISHED = ".unfinished"  # ending of a checkpoint that is being written
+
+_WRITER = "inline_container.cc"  # the file of torch whose errors are those of writing
 
 
 class ExtraStateMixin(Trainer):
@@ -51,7 +54,11 @@ class ExtraStateMixin(Trainer):
         """
 
     def save_checkpoint(self, filename: str) -> None:
-        """Write nnU-Net's checkpoint with our entry beside its place and rename it: a kill never leaves half a file."""
+        """Write nnU-Net's checkpoint with our entry beside its place and rename it: a kill never leaves half a file.
+
+        Raises:
+            InputError: the disk is full, or the folder cannot be written.
+        """
         with written_beside(filename) as unfinished, adding_entry(plain(self.extra_state())):
             super().save_checkpoint(unfinished)
 
@@ -79,12 +86,22 @@ def written_beside(filename: str) -> Iterator[str]:
 
     Args:
         filename: the file to appear; it stays as it is where nothing is written.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written.
     """
     unfinished = f"{filename}{UNFINISHED}"
     try:
-        yield unfinished
-        if os.path.isfile(unfinished):  # not where checkpoints are disabled, nor in the other processes of DDP
-            os.replace(unfinished, filename)
+        with writing_errors(filename):
+            yield unfinished
+            if os.path.isfile(unfinished):  # not where checkpoints are disabled, nor in the other processes of DDP
+                os.replace(unfinished, filename)
+    except RuntimeError as error:
+        if _WRITER not in str(error):
+            raise
+        # torch says "unexpected pos 704 vs 598" when the system takes no more bytes
+        fault = f"expected to write it, got: {str(error).splitlines()[0]}"
+        raise InputError("cannot-write", filename, fault, "free some space, or enlarge your quota") from error
     finally:
         with suppress(FileNotFoundError):
             os.remove(unfinished)

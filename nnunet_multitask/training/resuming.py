@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from nnunet_multitask.config import ScheduleConfig
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.training.checkpoints import UNFINISHED, ExtraStateMixin, written_beside
 from nnunet_multitask.training.interruption import Interruption, Terminated
 from nnunet_multitask.training.loading_faults import explain_loading_error
@@ -69,9 +70,14 @@ class ResumingMixin(ExtraStateMixin):
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Load a checkpoint; the best pseudo Dice is the best one of its log.
 
+        ``--c`` prefers ``checkpoint_final``. nnU-Net removes ``checkpoint_latest`` when it has written that: one that
+        is newer belongs to a training that went on afterwards and was interrupted, and is loaded in its place.
+
         nnU-Net writes ``checkpoint_latest`` before it compares the epoch with the best one, so that the file may hold
         the value before: the next epoch could then replace ``checkpoint_best`` by a worse one.
         """
+        if isinstance(filename_or_checkpoint, str) and self.logger.resume:
+            filename_or_checkpoint = self._newer_than_final(filename_or_checkpoint)
         super().load_checkpoint(filename_or_checkpoint)
         scores = [score for score in self.logger.get_value("ema_fg_dice", step=None) if not np.isnan(score)]
         if scores:
@@ -184,15 +190,19 @@ class ResumingMixin(ExtraStateMixin):
     def _leave(self, error: BaseException) -> None:
         """Write the last finished epoch, say where the training stands, end the loaders' processes."""
         name = {Terminated: "SIGTERM", KeyboardInterrupt: "Ctrl-C"}.get(type(error), type(error).__name__)
+        fault = None
         if self._kept is not None:
-            self._write_kept(LATEST)
-            self._saved_epoch = self._finished_epoch
+            try:
+                self._write_kept(LATEST)
+                self._saved_epoch = self._finished_epoch
+            except InputError as cannot_write:  # what ended the training is raised, and not this
+                fault = cannot_write
         if self.local_rank != 0:
             state = "the first process writes"
         elif self._finished_epoch is None:
             state = "no epoch was finished since the start, so nothing is written"
         elif self._saved_epoch != self._finished_epoch:
-            state = "nothing is written, as checkpoints are disabled"
+            state = f"nothing is written: {fault or 'checkpoints are disabled'}"
         else:
             state = f"the state after epoch {self._saved_epoch} is written; go on with --c"
         self.print_to_log_file(f"interrupted by {name}: {state}")
@@ -200,10 +210,18 @@ class ResumingMixin(ExtraStateMixin):
             if hasattr(loader, "_finish"):  # the one without processes has none
                 loader._finish(timeout=3)  # seconds; a scheduler kills after half a minute
 
+    def _newer_than_final(self, filename: str) -> str:
+        final, latest = Path(filename), Path(filename).with_name(LATEST)
+        if final.name != FINAL or not latest.is_file() or latest.stat().st_mtime_ns <= final.stat().st_mtime_ns:
+            return filename
+        self.print_to_log_file(f"{LATEST} is newer than {FINAL}: going on from it")
+        return str(latest)
+
     def _warn_of_an_older_training(self) -> None:
         older = [name for name in (FINAL, LATEST) if (Path(self.output_folder) / name).is_file()]
         if older and not self.disable_checkpointing:
             self.print_to_log_file(
                 f"WARN {' and '.join(older)} of an earlier training in {self.output_folder}: should this training be "
-                f"interrupted, --c would go on from {older[0]} -> move the files away, or start with --c"
+                f"killed before it has written {LATEST}, --c would go on from the earlier one -> move its files away, "
+                "or start with --c"
             )

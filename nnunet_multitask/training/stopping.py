@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nnunet_multitask.wording import counted
+
 
 class StoppedEarly(Exception):
     """Leaves nnU-Net's loop over the epochs, whose length is fixed when it begins."""
@@ -44,7 +46,7 @@ class EarlyStopping:
         """Say why the training stops."""
         best = f"below {self.best:.4f} of epoch {self.best_epoch}" if self.best_epoch >= 0 else "a number"
         return (
-            f"early stopping: the validation loss has not been {best} for {self.waited} epochs "
+            f"early stopping: the validation loss has not been {best} for {counted(self.waited, 'epoch')} "
             f"(early_stopping_patience {self.patience})"
         )
 

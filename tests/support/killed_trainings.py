@@ -20,6 +20,8 @@ import torch
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
+from nnunet_multitask.training import multitask
+
 TRAINER = "nnUNetTrainerMultiTaskShort"
 TIME_LIMIT_S = 120
 
@@ -109,7 +111,8 @@ def result_of(folder: Path) -> dict[str, Any]:
 
 def main(plans: str, kills: int, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    LocalLogger.plot_progress_png = lambda self, folder: None  # a second of each epoch
+    LocalLogger.plot_progress_png = lambda self, folder: None  # the pictures take most of such an epoch
+    multitask.draw_curves = lambda *args: None
     folders = {}
     for name in ("killed", "undisturbed"):
         results = Path(os.environ["nnUNet_results"]) / name  # noqa: SIM112  nnU-Net's own name

@@ -6,7 +6,7 @@ import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.training.checkpoints import ENTRY, adding_entry, plain, read_entry
+from nnunet_multitask.training.checkpoints import ENTRY, adding_entry, plain, read_entry, written_beside
 from nnunet_multitask.training.trainers import nnUNetTrainerMultiTaskShort
 
 
@@ -77,11 +77,31 @@ def test_a_failed_writing_leaves_the_checkpoint_before(micro_env, tmp_path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match=rf"\[cannot-write\] {path}: .*No space left on device -> free some space"):
         trainer.save_checkpoint(str(path))
     assert torch.save is full_disk
     assert path.read_bytes() == before
     assert list(tmp_path.glob("checkpoint*")) == [path]
+
+
+def test_a_full_disk_is_told_from_torchs_own_error(tmp_path):
+    path = tmp_path / "checkpoint_latest.pth"
+    (tmp_path / "checkpoint_latest.pth.unfinished").symlink_to("/dev/full")
+    with (
+        pytest.raises(InputError, match=rf"\[cannot-write\] {path}: .* -> free some space"),
+        written_beside(str(path)) as name,
+    ):
+        torch.save({"network_weights": torch.zeros(10000)}, name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_error_while_writing_stays(tmp_path):
+    def fail():
+        with written_beside(str(tmp_path / "checkpoint.pth")):
+            raise RuntimeError("CUDA error")
+
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        fail()
 
 
 def test_no_checkpoint_where_they_are_disabled(micro_env, tmp_path, monkeypatch):

@@ -52,7 +52,7 @@ def assert_equal_training(one, other):
 
 
 def continued(make, *args, **kwargs):
-    trainer = make(*args, **kwargs)
+    trainer = make(*args, **kwargs, resume=True)
     maybe_load_checkpoint(trainer, True, False)
     return trainer
 
@@ -77,7 +77,8 @@ def test_a_training_ended_by_sigterm_goes_on_as_if_it_had_not(make, balancing):
     best = {"checkpoint_best.pth", "checkpoint_best_classification.pth", "checkpoint_best_joint.pth"}
     assert files_of(trainer) == {"checkpoint_latest.pth", *best}
     assert "interrupted by SIGTERM: the state after epoch 0 is written; go on with --c" in log_of(trainer)
-    again = continued(make_trainer)
+    again = make_trainer()
+    maybe_load_checkpoint(again, True, False)
     assert again.current_epoch == 1
     again.run_training()
     assert_equal_training(again, undisturbed)
@@ -121,6 +122,20 @@ def test_whatever_ends_a_training_finds_the_last_epoch(make, error, name):
     assert f"interrupted by {name}: the state after epoch 0" in log_of(trainer)
 
 
+def test_a_full_disk_does_not_hide_what_ended_the_training(make, monkeypatch):
+    trainer = make(BASELINE)
+    during(trainer, "train_step", 1, terminate)
+    fault = InputError("cannot-write", "checkpoint_latest.pth", "expected to write it, got: full", "free some space")
+
+    def fail(name):
+        raise fault
+
+    monkeypatch.setattr(trainer, "_write_kept", fail)
+    with pytest.raises(Terminated):
+        trainer.run_training()
+    assert f"nothing is written: {fault}" in log_of(trainer)
+
+
 def test_nothing_is_written_where_checkpoints_are_disabled(make):
     trainer = make()
     trainer.disable_checkpointing = True
@@ -128,7 +143,7 @@ def test_nothing_is_written_where_checkpoints_are_disabled(make):
     with pytest.raises(Terminated):
         trainer.run_training()
     assert not files_of(trainer)
-    assert "nothing is written, as checkpoints are disabled" in log_of(trainer)
+    assert "nothing is written: checkpoints are disabled" in log_of(trainer)
 
 
 def test_the_latest_checkpoint_is_never_older_than_a_quarter_of_an_hour(make, monkeypatch):
@@ -198,6 +213,20 @@ def test_the_best_dice_of_a_continued_training_is_that_of_its_log(make):
     checkpoint["_best_ema"] = 0.5
     torch.save(checkpoint, path)
     assert continued(make, BASELINE)._best_ema == 0.75
+
+
+def test_a_training_that_went_on_after_its_end_is_continued(make):
+    trainer = make(BASELINE, epochs=1)
+    trainer.run_training()
+    longer = continued(make, BASELINE, epochs=4)
+    during(longer, "train_step", 2, terminate)
+    with pytest.raises(Terminated):
+        longer.run_training()
+    assert {"checkpoint_final.pth", "checkpoint_latest.pth"} < files_of(longer)
+    assert continued(make, BASELINE, epochs=4).current_epoch == 2
+    validating = make(BASELINE, epochs=4)
+    maybe_load_checkpoint(validating, False, True)  # --val is of the finished one
+    assert validating.current_epoch == 1
 
 
 def test_leftovers_go_and_an_older_training_is_named(make):
