@@ -140,7 +140,10 @@ def test_lowres_of_fold_all_and_the_cascade_on_it(derive, micro):
     channel = next(cascade.dataloader_val)["data"][:, 1]
     assert set(channel.unique().tolist()) <= {0, 1}
     cascade.perform_actual_validation()
-    assert (Path(cascade.output_folder) / "validation" / "summary.json").is_file()
+    for trainer in (lowres, cascade):
+        _, val = trainer.do_split()
+        validated = Path(trainer.output_folder) / "validation" / "classification.json"
+        assert sorted(json.loads(validated.read_text())["cases"]) == sorted(val)
 
     images, masks = folder / "images", folder / "lowres"
     images.mkdir()
