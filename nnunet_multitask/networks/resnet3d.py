@@ -14,7 +14,7 @@ _SURE = 10.0  # logit of background, which is the class of every voxel
 
 
 class ResNet3D(nn.Module):
-    """ResNet-18 with 3x3x3 convolutions (Hara et al. 2018, table 1), in the form in which nnU-Net can hold it.
+    """ResNet-18 with 3x3x3 convolutions (Hara et al. 2018), in the form in which nnU-Net can hold it.
 
     ``forward(x)`` gives logits that say background everywhere, so that nnU-Net's validation and export work on it:
     their masks are empty. ``forward(x, classify=True)`` gives these and the class logits. ``encoder`` is the ResNet;
@@ -73,7 +73,11 @@ class _EmptyMasks(nn.Module):
 
 
 def _resnet18(input_channels: int) -> Any:
-    """Return torchvision's 3D ResNet-18 without weights, with the stem of Hara et al. 2018 and no last layer."""
+    """Return torchvision's 3D ResNet-18 without weights and last layer.
+
+    The stem, a quarter of each axis, is that of the released baseline of Xiao et al. 2025; Hara et al. halve the first
+    axis once only.
+    """
     # here, since a torchvision that does not fit torch must not keep the other trainers from being found
     from torchvision.models.video.resnet import BasicBlock, Conv3DSimple, VideoResNet
 
