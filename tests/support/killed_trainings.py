@@ -5,6 +5,7 @@ Usage: python killed_trainings.py PLANS KILLS SEED, with nnU-Net's variables set
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -21,14 +22,14 @@ from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoi
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
 from nnunet_multitask.training import multitask
+from nnunet_multitask.training.trainers import nnUNetTrainerMultiTaskShort as Trainer
 
-TRAINER = "nnUNetTrainerMultiTaskShort"
 TIME_LIMIT_S = 120
 
 
 def train(plans: str) -> Any:
     """Train as ``nnUNetv2_train --c`` does, up to the final validation."""
-    trainer = get_trainer_from_args("901", "3d_fullres", 0, TRAINER, plans, True, torch.device("cpu"))
+    trainer = get_trainer_from_args("901", "3d_fullres", 0, Trainer.__name__, plans, True, torch.device("cpu"))
     maybe_load_checkpoint(trainer, True, False)
     trainer.run_training()
     return trainer
@@ -66,11 +67,28 @@ def finished_epochs(folder: Path) -> int:
     return int(epochs.get("checkpoint_final.pth", epochs.get("checkpoint_latest.pth", 0)))
 
 
+def pausing(training: Callable[[], None]) -> Callable[[], None]:
+    """Return the training with a long pause after two epochs, so that a fast machine is not done before the kill."""
+
+    def work() -> None:
+        start, begun = Trainer.on_epoch_start, itertools.count()
+
+        def on_epoch_start(self: Any) -> None:
+            if next(begun) == 2:
+                time.sleep(TIME_LIMIT_S)
+            start(self)
+
+        Trainer.on_epoch_start = on_epoch_start  # type: ignore[method-assign]  # in the forked process alone
+        training()
+
+    return work
+
+
 def kill_in_training(training: Callable[[], None], folder: Path, rng: random.Random, settled: bool) -> None:
     """Kill a training at random: after another epoch of it, or at any moment since its start."""
     latest = folder / "checkpoint_latest.pth"
     before = latest.stat().st_mtime_ns if latest.is_file() else 0
-    child = forked(training)
+    child = forked(pausing(training))
     if settled:
         wait_for(lambda: latest.is_file() and latest.stat().st_mtime_ns != before)
     time.sleep(rng.uniform(0, 0.5 if settled else 1.5))
@@ -84,8 +102,6 @@ def terminate_with_loader_processes(training: Callable[[], None], folder: Path) 
 
     def work() -> None:
         os.environ["nnUNet_n_proc_DA"] = "1"  # noqa: SIM112  nnU-Net's own name
-        from nnunet_multitask.training.trainers import nnUNetTrainerMultiTaskShort as Trainer
-
         step = Trainer.train_step
 
         def train_step(self: Any, batch: Any) -> Any:
@@ -116,7 +132,7 @@ def main(plans: str, kills: int, seed: int) -> dict[str, Any]:
     folders = {}
     for name in ("killed", "undisturbed"):
         results = Path(os.environ["nnUNet_results"]) / name  # noqa: SIM112  nnU-Net's own name
-        folders[name] = results / "Dataset901_Micro" / f"{TRAINER}__{plans}__3d_fullres" / "fold_0"
+        folders[name] = results / "Dataset901_Micro" / f"{Trainer.__name__}__{plans}__3d_fullres" / "fold_0"
 
     def training(name: str = "killed") -> None:
         os.environ["nnUNet_results"] = str(folders[name].parents[2])  # noqa: SIM112
@@ -130,7 +146,7 @@ def main(plans: str, kills: int, seed: int) -> dict[str, Any]:
         epochs.append(finished_epochs(folder))
     latest = folder / "checkpoint_latest.pth"
     before = latest.stat().st_mtime_ns
-    child = forked(training)
+    child = forked(pausing(training))
     wait_for(lambda: latest.stat().st_mtime_ns != before)
     os.kill(child, signal.SIGTERM)
     terminated = status_of(child)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-EPOCHS = 12
+EPOCHS = 24  # of which ten kills and two SIGTERM let at most 2 each be finished
 SCRIPT = Path(__file__).resolve().parents[1] / "support" / "killed_trainings.py"
 
 
