@@ -176,7 +176,8 @@ def test_a_trainer_with_another_predictor_says_that_it_does_not_classify(make_tr
 
 def stand_in(folder: Path, given: dict[str, float], cases: dict[str, Case], fold: int = 3, rank: int = 0):
     """Return what ``write_validation`` asks a trainer for, whose processes found these probabilities of "yes"."""
-    predictions = {name: CasePrediction({"ich": np.array([[p]])}, {}, 1.0) for name, p in given.items()}
+    found = {name: {"ich": np.array([[p]])} for name, p in given.items()}
+    predictions = {name: CasePrediction(values, values, 1.0) for name, values in found.items()}
     target = Target("ich", "binary", ("no", "yes"))
     log: list[str] = []
     (folder / "validation").mkdir(exist_ok=True, parents=True)
