@@ -57,8 +57,11 @@ class AnnotatedSamplesLoss(nn.Module):
 
 @contextmanager
 def _cross_entropy_weighed(loss: Any, factor: torch.Tensor) -> Iterator[None]:
-    """Multiply the weight of cross-entropy in nnU-Net's compound loss, while the block runs."""
-    weight = loss.weight_ce
+    """Multiply the weight of cross-entropy in nnU-Net's compound losses, while the block runs; Dice alone has none."""
+    weight = getattr(loss, "weight_ce", None)
+    if weight is None:
+        yield
+        return
     loss.weight_ce = weight * factor
     try:
         yield

@@ -8,6 +8,7 @@ from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_lo
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import nn
 
+from nnunet_multitask.losses import segmentation
 from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss
 
 IGNORE = 2
@@ -18,8 +19,8 @@ def make_loss(batch_dice, regions=False):
     dice = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": regions, "ddp": False}
     kind = {"dice_class": MemoryEfficientSoftDiceLoss}
     if regions:
-        return AnnotatedSamplesLoss(DC_and_BCE_loss({}, dice, use_ignore_label=True, **kind), None)
-    return AnnotatedSamplesLoss(DC_and_CE_loss(dice, {}, ignore_label=IGNORE, **kind), IGNORE)
+        return AnnotatedSamplesLoss(DC_and_BCE_loss({}, dice, use_ignore_label=True, **kind), None, batch_dice)
+    return AnnotatedSamplesLoss(DC_and_CE_loss(dice, {}, ignore_label=IGNORE, **kind), IGNORE, batch_dice)
 
 
 def gradient(loss, logits, target):
@@ -86,3 +87,28 @@ def test_annotated_batches_go_through_as_they_are():
     seen = AnnotatedSamplesLoss(Echo(), IGNORE)(logits, target)
     assert seen[0] is logits
     assert seen[1] is target
+
+
+def test_one_of_several_processes_weighs_cross_entropy_by_its_share_and_leaves_batch_dice(monkeypatch):
+    """With one annotated sample where the processes have two on average: half of it counts."""
+    pair = [sample(1, annotated=True), sample(2, annotated=False)]
+    logits, target = (torch.cat([part[i] for part in pair]) for i in (0, 1))
+    loss = make_loss(batch_dice=True)
+    cross_entropy, dice = [], []
+    for weights, values in (((1, 0), cross_entropy), ((0, 1), dice)):
+        loss.loss.weight_ce, loss.loss.weight_dice = weights
+        values.append(loss(logits, target))
+        with monkeypatch.context() as distributed:
+            distributed.setattr(segmentation, "is_distributed", lambda: True)
+            distributed.setattr(segmentation, "mean_over_processes", lambda count: count * 2)
+            values.append(loss(logits, target))
+        assert loss.loss.weight_ce == weights[0]
+    assert cross_entropy[1].item() == pytest.approx(cross_entropy[0].item() / 2)
+    torch.testing.assert_close(*dice)
+
+
+def test_a_loss_of_dice_alone_has_no_cross_entropy_to_weigh(monkeypatch):
+    monkeypatch.setattr(segmentation, "is_distributed", lambda: True)
+    dice = MemoryEfficientSoftDiceLoss(batch_dice=True, ddp=False)
+    logits, target = sample(1, annotated=True)
+    assert AnnotatedSamplesLoss(dice, IGNORE, batch_dice=True)(logits, target) == dice(logits, target)
