@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,3 +126,22 @@ def check_configuration(plans: dict[str, Any], configuration: str) -> None:
             f"expected the configuration {configuration!r}, got {', '.join(plans['configurations'])}",
             "name one of these",
         )
+
+
+def find_trainer(name: str) -> Any:
+    """Return the class of a trainer, nnU-Net's or one in the folders of ``nnUNet_extTrainer``.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # nnU-Net tells where it looks
+            return recursive_find_trainer_class_by_name(name)
+    except RuntimeError as error:
+        from nnunet_multitask.discovery import multitask_trainers
+
+        ours = ", ".join(multitask_trainers.__all__)
+        fault = f"expected a trainer of nnU-Net or one of {ours}, got none"
+        raise InputError("unknown-trainer", f"-tr {name}", fault, "correct it") from error

@@ -20,6 +20,7 @@ SUBCOMMANDS = (
     "plan",
     "split",
     "configure",
+    "pretrain-from",
     "train",
     "collect",
     "calibrate",
@@ -70,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nnunet-multitask {__version__}")
     subparsers = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
     for name in SUBCOMMANDS:
-        module = importlib.import_module(f"nnunet_multitask.cli.{name}")
+        module = importlib.import_module(f"nnunet_multitask.cli.{name.replace('-', '_')}")
         subparser = subparsers.add_parser(
             name, help=module.HELP, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
         )

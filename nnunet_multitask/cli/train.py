@@ -16,6 +16,7 @@ from nnunet_multitask.cli._nnunet import (
     add_device,
     check_configuration,
     check_preprocessed,
+    find_trainer,
     prepare_device,
     preprocessed_plans,
 )
@@ -78,16 +79,8 @@ def run(args: argparse.Namespace) -> int:
     _check_gpus(args.num_gpus)
 
     from nnunetv2.run.run_training import run_training
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-    try:
-        trainer = recursive_find_trainer_class_by_name(args.tr)
-    except RuntimeError as error:
-        from nnunet_multitask.discovery import multitask_trainers
-
-        ours = ", ".join(multitask_trainers.__all__)
-        fault = f"expected a trainer of nnU-Net or one of {ours}, got none"
-        raise InputError("unknown-trainer", f"-tr {args.tr}", fault, "correct it") from error
+    trainer = find_trainer(args.tr)
     if args.pretrained_weights is not None:
         from nnunet_multitask.training.multitask import MultiTaskMixin
         from nnunet_multitask.training.preconditions import check_pretrained

@@ -44,8 +44,16 @@ def aggregations_of_plans(plans: Mapping[str, Any], targets: Mapping[str, Target
     }
 
 
-def check_model_folder(folder: Path, folds: Sequence[int | str], checkpoint_name: str) -> None:
-    """Refuse a folder that holds no trained multi-task model with these folds.
+def check_model_folder(
+    folder: Path, folds: Sequence[int | str], checkpoint_name: str, *, with_heads: bool = True
+) -> None:
+    """Refuse a folder that holds no trained model with these folds.
+
+    Args:
+        folder: the model folder.
+        folds: the folds that are needed.
+        checkpoint_name: file in each fold's folder.
+        with_heads: refuse a stock model too.
 
     Raises:
         InputError: the folder, its plans, a fold's checkpoint or the heads are missing.
@@ -57,7 +65,8 @@ def check_model_folder(folder: Path, folds: Sequence[int | str], checkpoint_name
             "expected the folder of a trained model with plans.json, got none",
             "train it first, or check -d, -tr, -p and -c (or -m)",
         )
-    targets_of_plans(read_json(folder / "plans.json"), folder / "plans.json")
+    if with_heads:
+        targets_of_plans(read_json(folder / "plans.json"), folder / "plans.json")
     if not folds:
         trained_on_all = (folder / "fold_all" / checkpoint_name).is_file()
         raise InputError(

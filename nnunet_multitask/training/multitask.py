@@ -32,8 +32,9 @@ from nnunet_multitask.training.curves import (
 )
 from nnunet_multitask.training.final_validation import ClassifiedValidationMixin
 from nnunet_multitask.training.joint_step import Samples
-from nnunet_multitask.training.patch_labels import PatchLabels, targets_of_patches
+from nnunet_multitask.training.patch_labels import PatchLabels
 from nnunet_multitask.training.patches import telling_slices
+from nnunet_multitask.training.plans_block import branch_block
 from nnunet_multitask.training.preconditions import (
     check_datasets_were_asked_for,
     check_network_builder,
@@ -75,12 +76,7 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         self.sidecar = load_sidecar(raw, preprocessed)
         self.targets = dict(self.sidecar.targets)
         self.config = config_from_plans(plans)
-        plans[PLANS_KEY] = {
-            **plans.get(PLANS_KEY, {}),
-            "targets": {name: target.to_json() for name, target in self.targets.items()},
-            "has_regions": self.label_manager.has_regions,
-            "patch_targets": targets_of_patches(self.sidecar),
-        }
+        plans[PLANS_KEY] = {**plans.get(PLANS_KEY, {}), **branch_block(self.sidecar, self.label_manager.has_regions)}
         schedule = self.schedule
         self.case_validation = CaseValidation(
             schedule.case_validation_every, schedule.case_validation_cases, schedule.seed

@@ -89,8 +89,7 @@ class ResumingMixin(ExtraStateMixin):
         It fixes the order of data where this process loads them, ``nnUNet_n_proc_DA=0``; the processes that nnU-Net
         starts otherwise draw numbers of their own.
         """
-        entropy = (self.schedule.seed, self.local_rank, self.current_epoch)
-        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        seed = seed_of_epoch(self.schedule.seed, self.local_rank, self.current_epoch)
         torch.manual_seed(seed)
         np.random.seed(seed)
         random.seed(seed)
@@ -225,3 +224,8 @@ class ResumingMixin(ExtraStateMixin):
                 f"killed before it has written {LATEST}, --c would go on from the earlier one -> move its files away, "
                 "or start with --c"
             )
+
+
+def seed_of_epoch(seed: int, rank: int = 0, epoch: int = 0) -> int:
+    """Return the seed of a process and epoch; a network is initialised with that of process 0 and epoch 0."""
+    return int(np.random.SeedSequence((seed, rank, epoch)).generate_state(1)[0])
