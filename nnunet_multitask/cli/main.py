@@ -23,6 +23,7 @@ SUBCOMMANDS = (
     "pretrain-from",
     "train",
     "collect",
+    "probe",
     "calibrate",
     "predict",
     "volumes",
