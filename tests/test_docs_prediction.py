@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import json
 import re
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import pytest
 
 from nnunet_multitask.cli import evaluate, predict, volumes
 from nnunet_multitask.inference.aggregation import AGGREGATIONS
+from nnunet_multitask.inference.in_process import CaseResult
 from nnunet_multitask.inference.measures import _KINDS
+from nnunet_multitask.inference.predictor import MultiTaskPredictor
 from nnunet_multitask.inference.records import RECORDS, UNFINISHED
 from nnunet_multitask.inference.worklist import HEADER
 
@@ -80,6 +84,20 @@ def test_options_exist_and_those_for_classes_are_explained() -> None:
     (classes,) = [group for group in parsers[predict]._action_groups if group.title == "classes"]
     for action in classes._group_actions:
         assert action.option_strings[0] in TEXT
+
+
+def test_python_of_the_page_calls_what_is_there() -> None:
+    code = section("## From Python").split("```python")[1].split("```")[0]
+    tree = ast.parse(code)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    called = {ast.unparse(node.func): node for node in calls}
+    for name in ("initialize_from_trained_model_folder", "configure", "predict_images"):
+        node = called[f"predictor.{name}"]
+        arguments = [None, *node.args]  # self first
+        inspect.signature(getattr(MultiTaskPredictor, name)).bind(
+            *arguments, **{str(keyword.arg): None for keyword in node.keywords}
+        )
+    assert {"case_id", "record", "mask"} == {field.name for field in fields(CaseResult)}
 
 
 def test_links_lead_somewhere() -> None:

@@ -36,6 +36,7 @@ class ClassifyingPredictor(nnUNetPredictor):
     _waiting: list[str]  # the ids of the cases that come next
     _folds: list[FoldTiles]
     _tiles: list[tuple[dict[str, np.ndarray], float]]
+    _last: CasePrediction
 
     def manual_initialization(
         self,
@@ -84,10 +85,17 @@ class ClassifyingPredictor(nnUNetPredictor):
         logits = super().predict_logits_from_preprocessed_data(data)
         prediction = self.case_prediction(time.perf_counter() - start)
         case_id = self._waiting.pop(0) if self._waiting else f"case_{len(self.cases):04d}"
+        self._last = prediction
         self.keep(case_id, prediction)
         for name, probabilities in prediction.probabilities.items():
             logger.info("%s %s: %s", case_id, name, _shown(self.targets[name], probabilities))
         return logits
+
+    def predict_volume(self, case_id: str, data: torch.Tensor) -> tuple[CasePrediction, torch.Tensor]:
+        """Return what the network says of a preprocessed volume (C, *spatial), with its tiles, and its logits."""
+        self._waiting = [case_id]
+        logits = self.predict_logits_from_preprocessed_data(data).cpu()
+        return self._last, logits
 
     def keep(self, case_id: str, prediction: CasePrediction) -> None:
         """Take what the network says of a case; its mask is not written yet."""

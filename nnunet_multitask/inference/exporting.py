@@ -17,7 +17,7 @@ from nnunetv2.inference.export_prediction import export_prediction_from_logits
 
 from nnunet_multitask.documents import write_json
 from nnunet_multitask.inference.cases import CasePrediction
-from nnunet_multitask.inference.measures import mask_values, measure_mask, without_labels
+from nnunet_multitask.inference.measures import Measures, mask_values, measure_array, measure_mask, without_labels
 from nnunet_multitask.inference.records import UNFINISHED, record_document, record_path
 from nnunet_multitask.inference.reporting import Reporting, case_record, is_gated
 from nnunet_multitask.inference.slices import image_boxes, slice_values, tiles_document
@@ -41,6 +41,10 @@ class CaseReport:
     reporting: Reporting
     model: Mapping[str, Any]
     settings: Mapping[str, Any]
+
+    def values(self, dataset_json: Mapping[str, Any]) -> list[int]:
+        """Return the mask values that are measured: those of dataset.json, none of a model that only classifies."""
+        return mask_values(dataset_json if self.reporting.segments else without_labels(dataset_json))
 
 
 @contextmanager
@@ -98,28 +102,56 @@ def export_case(
         save_probabilities,
     )
     mask = unfinished / f"{case_id}{dataset_json['file_ending']}"
-    reporting = report.reporting
-    values = mask_values(dataset_json if reporting.segments else without_labels(dataset_json))
-    record = case_record(reporting, report.prediction, dataset_json["labels"], measure_mask(mask, values))
+    record = complete_record(
+        report, measure_mask(mask, report.values(dataset_json)), properties, plans_manager, dataset_json
+    )
+    if record.get("gated", False):
+        _clear(mask, plans_manager.image_reader_writer_class())
+    tiles = record.pop(TILES, None)
+    if tiles is not None:
+        write_json(folder / TILES / f"{case_id}.json", {"version": 1, "case": case_id, **tiles})
+    for path in sorted(unfinished.iterdir(), key=lambda path: path == mask):  # the mask last
+        os.replace(path, folder / path.name)
+    unfinished.rmdir()
+    document = record_document(report.model, report.settings, report.reporting.targets, {case_id: record})
+    write_json(record_path(folder, case_id), document)
+    return record
+
+
+def complete_record(
+    report: CaseReport,
+    measures: Measures,
+    properties: Mapping[str, Any],
+    plans_manager: Any,
+    dataset_json: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what is said of a case whose mask is known.
+
+    Args:
+        report: what the network says of the case.
+        measures: of its mask, before a gate.
+        properties, plans_manager, dataset_json: nnU-Net's.
+
+    Returns:
+        The record; ``gated`` tells whether the mask is to be cleared. Its tiles are under ``tiles`` where they are
+        asked for.
+    """
+    reporting, tiles = report.reporting, report.prediction.tiles
+    record = case_record(reporting, report.prediction, dataset_json["labels"], measures)
     if reporting.gate is not None:
         record["gated"] = is_gated(reporting, record)
         if record["gated"]:
-            _clear(mask, plans_manager.image_reader_writer_class())
             record["labels_before_gate"] = record["labels"]
-            record["labels"] = measure_mask(mask, values)
-    tiles = report.prediction.tiles
+            record["labels"] = measure_array(
+                np.zeros((1, 1, 1), np.uint8), (1, 1, 1), [int(value) for value in measures]
+            )
     if tiles is not None and (reporting.save_slices or reporting.save_tiles):
         boxes = image_boxes(tiles, properties, plans_manager.transpose_backward)
         if reporting.save_slices:
             num_slices = properties["shape_before_cropping"][plans_manager.transpose_backward[0]]
             record["slices"] = slice_values(reporting, tiles, boxes, num_slices)
         if reporting.save_tiles:
-            write_json(folder / TILES / f"{case_id}.json", tiles_document(case_id, reporting, tiles, boxes))
-    for path in sorted(unfinished.iterdir(), key=lambda path: path == mask):  # the mask last
-        os.replace(path, folder / path.name)
-    unfinished.rmdir()
-    document = record_document(report.model, report.settings, reporting.targets, {case_id: record})
-    write_json(record_path(folder, case_id), document)
+            record[TILES] = tiles_document(reporting, tiles, boxes)
     return record
 
 

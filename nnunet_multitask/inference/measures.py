@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnunet_multitask.evaluation.components import find_lesions
 from nnunet_multitask.evaluation.mask_rules import regions_of_classes
@@ -33,24 +34,29 @@ def without_labels(dataset_json: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measure_mask(path: Path, values: Sequence[int]) -> Measures:
-    """Measure a mask.
-
-    Args:
-        path: the mask.
-        values: the foreground values to measure.
-
-    Returns:
-        By value, as text: ``voxels``, ``volume_ml``, and of the connected parts (26-connected in 3D) their number,
-        ``components``, and the volume of the largest, ``largest_component_ml``. Nothing of a format that `read_mask`
-        does not know.
-    """
+    """Measure the mask in a file; as `measure_array`, and nothing of a format that `read_mask` does not know."""
     if not path.name.endswith(ENDINGS):
         return {}
     volume = read_mask(path)
-    voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
+    return measure_array(volume.array, volume.spacing_mm, values)
+
+
+def measure_array(mask: NDArray[np.integer], spacing_mm: Sequence[float], values: Sequence[int]) -> Measures:
+    """Measure a mask.
+
+    Args:
+        mask: (Z, Y, X).
+        spacing_mm: distance of voxel centres along each axis.
+        values: the foreground values to measure.
+
+    Returns:
+        By value, as text: ``voxels``, ``volume_ml``, and of the connected parts (26-connected) their number,
+        ``components``, and the volume of the largest, ``largest_component_ml``.
+    """
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
     measures: Measures = {}
     for value in values:
-        parts = find_lesions(volume.array == value).voxels
+        parts = find_lesions(mask == value).voxels
         measures[str(value)] = {
             "volume_ml": round(float(parts.sum()) * voxel_ml, 4),
             "voxels": int(parts.sum()),

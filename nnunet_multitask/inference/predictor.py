@@ -19,6 +19,7 @@ from nnunet_multitask.evaluation.gate import parse_gate
 from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.inference.classifying import ClassifyingPredictor
 from nnunet_multitask.inference.exporting import CaseReport, exporting
+from nnunet_multitask.inference.in_process import CaseResult, Image, predict_images
 from nnunet_multitask.inference.inputs import check_images, check_previous_stage
 from nnunet_multitask.inference.model import (
     aggregations_of_plans,
@@ -160,6 +161,10 @@ class MultiTaskPredictor(ClassifyingPredictor):
             "slices": save_slices,
             "tiles": save_tiles,
         }
+
+    def predict_images(self, images: Mapping[str, Image], output: str | Path | None = None) -> Iterator[CaseResult]:
+        """Predict images of files or arrays in this process, return each result and write it; see `in_process`."""
+        return predict_images(self, images, output)
 
     def predict_from_files(
         self,

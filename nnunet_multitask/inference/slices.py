@@ -67,12 +67,11 @@ def slice_values(
     return found
 
 
-def tiles_document(case_id: str, reporting: Reporting, tiles: CaseTiles, boxes: Floats) -> dict[str, Any]:
+def tiles_document(reporting: Reporting, tiles: CaseTiles, boxes: Floats) -> dict[str, Any]:
     """Return the content of the file of a case's tiles: box, weights, and the probabilities that the network gave.
 
     Args:
-        case_id: the case.
-        reporting: its targets.
+        reporting: the targets.
         tiles: of the case; what is told is the mean over folds and mirrorings, not calibrated.
         boxes: in the voxels of the image, (T, 3, 2).
     """
@@ -83,8 +82,6 @@ def tiles_document(case_id: str, reporting: Reporting, tiles: CaseTiles, boxes: 
         for name in reporting.targets
     }
     return {
-        "version": 1,
-        "case": case_id,
         "aggregation": dict(reporting.aggregations),
         "tiles": [
             {
