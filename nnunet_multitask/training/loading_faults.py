@@ -32,7 +32,7 @@ def explain_loading_error(error: BaseException, trainer: Any) -> None:
     case_ids = sorted({case_id for part in trainer.do_split() for case_id in part})
     trainer.print_to_log_file(f"loading data failed; reading the {len(case_ids)} preprocessed cases to find out why")
     again = (
-        f"preprocess again: nnUNetv2_preprocess -d {trainer.plans_manager.dataset_name} "
+        f"preprocess again: nnUNetv2_preprocess -d {int(trainer.plans_manager.dataset_name[7:10])} "
         f"-plans_name {trainer.plans_manager.plans_name} -c {trainer.configuration_name}"
     )
     errors = [
