@@ -15,6 +15,11 @@ import pytest
 
 from nnunet_multitask import environment
 
+# before torch is loaded: threads that wait must not spin, since trainings and test processes share the cores
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
