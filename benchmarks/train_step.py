@@ -75,8 +75,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.device == "cuda":
         measurements["gpu"] = torch.cuda.get_device_name()
     for setting in settings:
-        seconds = times(setting, max(setting.rounds // 5, 3) if args.quick else setting.rounds)
-        memory = {name: memory_mib(setting, name) for name in TRAINERS}
+        seconds = times(setting, max(setting.rounds // 5, 5) if args.quick else setting.rounds)
+        memory = {name: memory_mib(setting, name, 1 if args.quick else 3) for name in TRAINERS}
         ratio = ratio_of_medians(seconds["multi-task"], seconds["vanilla"])
         memory_ratio = memory["multi-task"] / memory["vanilla"]
         medians = {name: statistics.median(values) for name, values in seconds.items()}
@@ -116,12 +116,13 @@ def times(setting: Setting, rounds: int) -> dict[str, list[float]]:
         return alternate(steps, rounds, clock=clock)
 
 
-def memory_mib(setting: Setting, name: str) -> float:
+def memory_mib(setting: Setting, name: str, repeats: int) -> float:
     """Return the peak memory of steps of one trainer: of a fresh process, or what torch allocated on the GPU."""
     if setting.device == "cuda":
         return _memory_on_gpu(setting, name)
     none, some = (
-        statistics.median(peak_memory_mib(_build_and_step, setting, name, steps) for _ in range(3)) for steps in (0, 3)
+        statistics.median(peak_memory_mib(_build_and_step, setting, name, steps) for _ in range(repeats))
+        for steps in (0, 2)
     )
     return some - none
 

@@ -80,11 +80,12 @@ class AttendedPooling(torch.autograd.Function):
         ctx: Any, stage: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, guide: torch.Tensor | None
     ) -> torch.Tensor:
         """Pool a stage; see the class."""
-        attention = attention_over_voxels(stage, weight)
+        voxels = stage.flatten(2).float()  # (B, C, N)
+        attention = attention_over_voxels(voxels, weight)
         rows = attention if guide is None else torch.cat((attention, guide), dim=1)
-        weighted = torch.bmm(rows, stage.flatten(2).float().transpose(1, 2))
+        weighted = torch.bmm(rows, voxels.transpose(1, 2))
         ctx.save_for_backward(stage, weight, bias, attention, weighted[:, :1].clone(), guide)
-        return torch.cat((average_pooling(stage), weighted), dim=1)
+        return torch.cat((average_pooling(voxels), weighted), dim=1)
 
     @staticmethod
     @once_differentiable

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import pickle
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.inference.checkpoints import load_checkpoint_file
 
 
 def check_order_of_bases(trainer: type, mixin: type) -> None:
@@ -100,14 +99,11 @@ def check_pretrained(trainer: type, path: Path, *, has_branch: bool) -> None:
         has_branch: the trainer's network has a classification branch; one without takes any checkpoint of nnU-Net.
 
     Raises:
-        InputError: the file is no checkpoint, or has no weights for the branch that the trainer adds.
+        InputError: the file is no checkpoint, could run code, or has no weights for the branch that the trainer adds.
     """
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=False, mmap=True)["network_weights"]
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError, EOFError) as error:
-        fault = f"expected a checkpoint of nnU-Net, got: {type(error).__name__}: {str(error)[:200]}"
-        raise InputError("bad-checkpoint", path, fault, "name the checkpoint of a training") from error
-    if has_branch and not any(name.removeprefix("module.").startswith("heads.") for name in weights):
+    # read without unpickling: what passes here is safe when nnU-Net loads it by itself
+    weights = load_checkpoint_file(path)["network_weights"]
+    if has_branch and not any(name.startswith("heads.") for name in weights):
         raise InputError(
             "stock-checkpoint",
             path,

@@ -26,7 +26,9 @@ def train_step(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_tiny_run(train_step: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = train_step.Setting("tiny", (2, 4, 4), (8, 32, 32), max_ratio=1000.0, rounds=2)
     monkeypatch.setattr(train_step, "CPU", (tiny,))
-    monkeypatch.setattr(train_step, "memory_mib", lambda setting, name: {"vanilla": 10.0, "multi-task": 11.0}[name])
+    monkeypatch.setattr(
+        train_step, "memory_mib", lambda setting, name, repeats: {"vanilla": 10.0, "multi-task": 11.0}[name]
+    )
     assert train_step.main(["--check"]) == 0
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("tiny ")

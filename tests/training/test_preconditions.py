@@ -132,5 +132,5 @@ def test_pretrained_weights_must_have_a_branch_where_the_trainer_has_one(tmp_pat
     check_pretrained(nnUNetTrainerMultiTask, own, has_branch=True)
     with pytest.raises(InputError, match=r"\[stock-checkpoint\] .*stock.pth: .*`nnunet-multitask pretrain-from`"):
         check_pretrained(nnUNetTrainerMultiTask, stock, has_branch=True)
-    with pytest.raises(InputError, match=r"\[bad-checkpoint\] .*other.pth"):
+    with pytest.raises(InputError, match=r"\[unreadable-checkpoint\] .*other.pth"):
         check_pretrained(nnUNetTrainerMultiTask, other, has_branch=True)
