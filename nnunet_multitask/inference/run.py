@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from nnunet_multitask.inference.records import (
 from nnunet_multitask.inference.worklist import Choice
 from nnunet_multitask.inference.writers import write_documents
 from nnunet_multitask.labels import Target
+
+logger = logging.getLogger(__name__)
 
 
 def classification_name(part_id: int, num_parts: int) -> str:
@@ -98,3 +101,26 @@ class Run:
             document = record_document(model, settings, targets, cases)
             write_documents(folder, self.name, document, worklist)
             forget_records(folder, self.name, cases)
+            if self.name != CLASSIFICATION_JSON:
+                join_parts(folder, self.name, worklist)
+
+
+def join_parts(folder: Path, name: str, worklist: Choice | None) -> None:
+    """Write the classification of all parts of the work, where each of them has come to its end.
+
+    Args:
+        folder: of the masks.
+        name: file name of one of the parts; those of another model or other settings are not joined.
+        worklist: what sorts the worklist.
+    """
+    _, _, _, num_parts = Path(name).stem.rsplit("_", 3)
+    paths = [folder / classification_name(part, int(num_parts)) for part in range(int(num_parts))]
+    if not all(path.is_file() for path in paths):
+        return
+    documents = [read_json(path) for path in paths]
+    heads = [{key: value for key, value in document.items() if key != "cases"} for document in documents]
+    if any(head != heads[0] for head in heads):
+        logger.warning("%s: its parts are of several models or options, and are not joined", folder)
+        return
+    cases = {case_id: record for document in documents for case_id, record in document["cases"].items()}
+    write_documents(folder, CLASSIFICATION_JSON, {**heads[0], "cases": dict(sorted(cases.items()))}, worklist)

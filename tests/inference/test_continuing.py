@@ -7,6 +7,7 @@ import pytest
 
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference import exporting
+from nnunet_multitask.inference.run import join_parts
 
 
 def predict(predictor, images, output, **options):
@@ -113,12 +114,20 @@ def test_other_folds_do_not_continue_a_stopped_run(stopped, toy_model, toy_image
         predict(predictor, toy_images, stopped, overwrite=False)
 
 
-def test_part_of_the_work_writes_files_of_its_own(toy_model, toy_images, predictor_of, tmp_path):
+def test_parts_of_the_work_are_joined_by_the_last(toy_model, toy_images, predictor_of, tmp_path):
     predictor_of(toy_model).predict_from_files(str(toy_images), str(tmp_path), False, True, 1, 1, None, 2, 1)
-    document = json.loads((tmp_path / "classification_part_1_of_2.json").read_text())
-    assert list(document["cases"]) == ["b"]
-    assert (tmp_path / "worklist_part_1_of_2.csv").is_file()
+    part = json.loads((tmp_path / "classification_part_1_of_2.json").read_text())
+    assert list(part["cases"]) == ["b"]
     assert not (tmp_path / "classification.json").exists()
+    other = {**part, "cases": {"a": part["cases"]["b"]}}
+    (tmp_path / "classification_part_0_of_2.json").write_text(json.dumps({**other, "model": {"trainer": "another"}}))
+    join_parts(tmp_path, "classification_part_1_of_2.json", ("ich", "yes"))
+    assert not (tmp_path / "classification.json").exists()
+    (tmp_path / "classification_part_0_of_2.json").write_text(json.dumps(other))
+    join_parts(tmp_path, "classification_part_1_of_2.json", ("ich", "yes"))
+    assert json.loads((tmp_path / "classification.json").read_text())["cases"] == {**other["cases"], **part["cases"]}
+    assert (tmp_path / "worklist.csv").is_file()
+    assert (tmp_path / "worklist_part_1_of_2.csv").is_file()
 
 
 def test_the_stage_before_is_asked_for(toy_model, toy_images, predictor_of, tmp_path, monkeypatch):

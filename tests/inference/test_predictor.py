@@ -112,6 +112,8 @@ def test_tiles_and_slices_on_request(toy_model, toy_images, predictor_of, tmp_pa
     first = np.mean([p for p, box in zip(of_tiles, boxes, strict=True) if box[0, 0] == 0])  # tiles at 0 and 2, 4 deep
     last = np.mean([p for p, box in zip(of_tiles, boxes, strict=True) if box[0, 0] == 2])
     assert values == pytest.approx([first, first, *[(first + last) / 2] * 2, last, last], abs=2e-6)
+    read_back = read_classification(tmp_path / "classification.json").cases["a"]["ich"]
+    assert [entry["yes"] for entry in read_back.slices] == values
     assert sum(tile["importance_voxels"] for tile in tiles) == pytest.approx(6 * 16 * 20, abs=0.1)
 
 
