@@ -66,7 +66,7 @@ def earlier_records(
     Args:
         folder: of the masks.
         name: file name of the classification.
-        case_ids: those that are asked for.
+        case_ids: those whose single records are looked for; of the classification it is all cases.
         model: what predicts now.
         settings: how.
 
@@ -82,7 +82,7 @@ def earlier_records(
         document = read_json(path)
         check_schema(document, CLASSIFICATION_JSON, path)
         _check_same(document, path, model, settings)
-        records |= {case_id: record for case_id, record in document["cases"].items() if case_id in set(case_ids)}
+        records |= document["cases"]
     for case_id in case_ids:
         path = record_path(folder, case_id)
         try:

@@ -66,10 +66,13 @@ class Run:
         for folder in dict.fromkeys(output.parent for output in outputs):
             here = {index: output.name for index, output in enumerate(outputs) if output.parent == folder}
             records = earlier_records(folder, self.name, list(here.values()), model, settings)
+            # cases that nobody asks for this time stay as they are
+            others = {case_id: record for case_id, record in records.items() if case_id not in here.values()}
+            self._kept.setdefault(folder, {}).update(others)
             for index, case_id in here.items():
                 if case_id in records and has_mask(folder, case_id, ending, save_probabilities):
                     found.add(index)
-                    self._kept.setdefault(folder, {})[case_id] = records[case_id]
+                    self._kept[folder][case_id] = records[case_id]
             self._written.setdefault(folder, [])
         return found
 

@@ -67,12 +67,14 @@ def write_table(path: Path, document: Mapping[str, Any]) -> None:
     """Write a ``classification.json`` as CSV, one row a case; of an out-of-fold table with fold and true labels."""
     records = document["cases"].values()
     out_of_fold = any("fold" in record for record in records)
+    gated = any("gated" in record for record in records)
     labels = sorted({value for record in records for value in record.get("labels", {})}, key=int)
     header = ["case_id", *(["fold"] if out_of_fold else [])]
     for name, target in document["targets"].items():
         header += [f"{name}_reference"] if out_of_fold else []
         header += [f"{name}_decision", *(f"{name}_probability_{class_name}" for class_name in target["classes"])]
         header += [f"{name}_mask_agreement"]
+    header += ["gated"] if gated else []
     for value in labels:
         header += [f"label_{value}_volume_ml", f"label_{value}_components", f"label_{value}_largest_component_ml"]
     rows = []
@@ -84,6 +86,8 @@ def write_table(path: Path, document: Mapping[str, Any]) -> None:
             row.append(_text_of(record["decision"]))
             row += [f"{record['probabilities'][class_name]:.6f}" for class_name in target["classes"]]
             row.append(agreement_text(record))
+        if gated:
+            row.append("yes" if case.get("gated", False) else "no")
         for value in labels:
             row += _measured(case.get("labels", {}).get(value))
         seconds = case.get("seconds")

@@ -77,6 +77,15 @@ def test_mask_without_record_is_predicted_again(finished, toy_model, toy_images,
     assert predict(predictor_of(toy_model), toy_images, finished, overwrite=False) == []
 
 
+def test_cases_that_are_not_asked_for_again_stay(finished, toy_model, toy_images, predictor_of):
+    files = [[str(toy_images / "b_0000.nii.gz")]]
+    (finished / "b.nii.gz").unlink()
+    predictor = predictor_of(toy_model)
+    predictor.predict_from_files_sequential(files, str(finished), overwrite=False)
+    assert list(predictor.cases) == ["b"]
+    assert sorted(json.loads((finished / "classification.json").read_text())["cases"]) == ["a", "b"]
+
+
 def test_missing_or_damaged_probabilities_are_predicted_again(toy_model, toy_images, predictor_of, tmp_path):
     predict(predictor_of(toy_model), toy_images, tmp_path, save_probabilities=True)
     whole = (tmp_path / "a.npz").read_bytes()

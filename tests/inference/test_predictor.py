@@ -165,6 +165,8 @@ def test_gate_clears_the_masks_of_negative_cases_and_says_what_was_there(
     assert case["labels"]["1"]["voxels"] == 0
     assert case["labels_before_gate"]["1"]["voxels"] == np.count_nonzero(np.asarray(whole.dataobj))
     assert case["targets"]["ich"]["mask_agreement"] == {"agrees": False, "classes": {"yes": "mask_only"}}
+    with (tmp_path / "closed" / "classification.csv").open(newline="") as file:
+        assert [row["gated"] for row in csv.DictReader(file)] == ["yes", "yes"]
     opened = read(tmp_path / "open")["cases"]["a"]
     assert opened["gated"] is False
     assert "labels_before_gate" not in opened
