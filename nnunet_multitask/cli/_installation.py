@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.cli._probe import STEPS, TRAINER
+from nnunet_multitask.cli._import_steps import STEPS, TRAINER
 from nnunet_multitask.environment import VARIABLE, ext_trainer_value
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
@@ -104,7 +104,7 @@ def _run_probe() -> tuple[dict[str, dict[str, Any]], str]:
     """Return the answer by step, and in words how the process ended."""
     # like the console scripts of nnU-Net, the process must not find modules in the present folder
     environment = {**os.environ, VARIABLE: ext_trainer_value(os.environ.get(VARIABLE)), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-m", "nnunet_multitask.cli._probe"]
+    command = [sys.executable, "-m", "nnunet_multitask.cli._import_steps"]
     try:
         process = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
