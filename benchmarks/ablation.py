@@ -1,0 +1,255 @@
+"""What each part of the classification branch gives and costs: the defaults are chosen by these out-of-fold results.
+
+Two cohorts: the hippocampus sample of the Medical Segmentation Decathlon (its class is its volume), and a head-CT
+phantom with several tiles a case, half of them without lesion, whose classes have equal volumes. Every variant is
+trained on the same folds with the same short schedule; each fold's validation cases are scored whole. Rows are kept
+case by case in results/ablation_cases.csv: an interrupted run goes on where it was, and the report needs no model.
+
+    python benchmarks/ablation.py run --work DIR --hippocampus DIR --variants multitask vanilla --seeds 1
+    python benchmarks/ablation.py report --check --save
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from _ablation_rows import RESULTS_FILE, Row, append_rows, read_rows
+from _ablation_table import report
+
+from nnunet_multitask import environment
+from nnunet_multitask.datasets import find_dataset
+from nnunet_multitask.documents import read_json
+from nnunet_multitask.engines.local import available_cores
+from nnunet_multitask.evaluation.aggregation import penalised
+from nnunet_multitask.evaluation.folders import evaluate_folders
+from nnunet_multitask.evaluation.regions import FOREGROUND
+from nnunet_multitask.labels import read_sidecar
+from nnunet_multitask.workflows.steps import Chain, Step
+
+CONFIGURATION = "3d_fullres"
+FOLDS = 3
+SCHEDULE = {"epochs": 8, "iterations": 50, "val_iterations": 5, "batch_size": 4, "features": "8,16,32,64"}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A data set that the variants are trained on.
+
+    Args:
+        dataset_id: in nnU-Net's folders.
+        target: whose class is predicted, one of two.
+        positive: the class whose probability is kept.
+        convert: arguments of ``nnunet-multitask convert``; ``{source}`` is the folder of the data.
+        configure: further arguments of ``nnunet-multitask configure``.
+        phantom: arguments of ``nnunet-multitask convert phantom`` that makes the source; None: it is given.
+    """
+
+    dataset_id: int
+    target: str
+    positive: str
+    convert: str
+    configure: str = ""
+    phantom: str | None = None
+
+
+COHORTS = {
+    "hippocampus": Cohort(
+        904,
+        "volume_class",
+        "large",
+        "folder --input {source} --dataset-id 904 --dataset-name Hippocampus --label-names anterior,posterior "
+        "--channel-name MR",
+    ),
+    "phantom": Cohort(
+        905,
+        "subtype",
+        "IVH",
+        "hemseg200 --input {source} --dataset-id 905 --dataset-name Phantom",
+        "--patch-size 12,64,64",
+        "phantom --train 100 --val 2 --test 40 --seed 1",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table.
+
+    Args:
+        trainer: its name.
+        settings: of the branch, where they differ from the defaults.
+    """
+
+    trainer: str = "nnUNetTrainerMultiTaskShort"
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+VARIANTS = {
+    "multitask": Variant(),
+    "vanilla": Variant("nnUNetTrainerBaselineShort"),
+    "classification only": Variant("nnUNetTrainerResNet3D", {"classification_weight": "1"}),  # the only loss there
+    "pooling average": Variant(settings={"pooling": "average"}),
+    "pooling attention": Variant(settings={"pooling": "attention"}),
+    "detached": Variant(settings={"detach_features": "true"}),
+    "patch weight 0": Variant(settings={"empty_patch_weight": "0"}),
+    "patch weight 1": Variant(settings={"empty_patch_weight": "1"}),
+    "weight 0.1": Variant(settings={"classification_weight": "0.1"}),
+    "weight 1": Variant(settings={"classification_weight": "1"}),
+    "uncertainty": Variant(settings={"loss_balancing": "uncertainty"}),
+    "gradnorm": Variant(settings={"loss_balancing": "gradnorm"}),
+    "pcgrad": Variant(settings={"loss_balancing": "pcgrad"}),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run what is asked for and return the exit status."""
+    args = _parse(argv)
+    if args.action == "report":
+        return report(args)
+    wanted = [
+        (cohort, variant, seed, fold)
+        for seed in args.seeds
+        for fold in args.folds
+        for variant in args.variants
+        for cohort in args.cohorts
+    ]
+    finished = {row.run for row in read_rows(args.rows)}
+    todo = [run for run in wanted if run not in finished]
+    print(f"{len(wanted) - len(todo)} of {len(wanted)} runs are finished", flush=True)
+    for cohort in {run[0] for run in todo}:
+        _prepare(cohort, args)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for finished_run in as_completed([pool.submit(_run, *run, args) for run in todo]):
+            append_rows(args.rows, finished_run.result())
+    return 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    actions = parser.add_subparsers(dest="action", required=True)
+    run = actions.add_parser("run", help="train and score what has no rows yet")
+    run.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder of data and models")
+    run.add_argument("--hippocampus", type=Path, metavar="DIR", help="images/, labels/ and classes.csv of the sample")
+    run.add_argument("--cohorts", nargs="+", default=list(COHORTS), choices=COHORTS)
+    run.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    run.add_argument("--seeds", nargs="+", type=int, default=[1])
+    run.add_argument("--folds", nargs="+", type=int, default=list(range(FOLDS)), choices=range(FOLDS))
+    run.add_argument("--jobs", type=int, default=available_cores(), help="trainings at a time (default: one a core)")
+    table = actions.add_parser("report", help="compute the table from the rows")
+    table.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    table.add_argument("--save", action="store_true", help="write benchmarks/results/ablation.json")
+    for parser_of_action in (run, table):
+        parser_of_action.add_argument("--rows", type=Path, default=RESULTS_FILE, help="default: %(default)s")
+    args = parser.parse_args(argv)
+    if args.action == "run" and "hippocampus" in args.cohorts and args.hippocampus is None:
+        parser.error("the cohort hippocampus needs --hippocampus DIR, or name others with --cohorts")
+    return args
+
+
+def _prepare(cohort_name: str, args: argparse.Namespace) -> None:
+    """Convert, plan and split a cohort, where that is not finished."""
+    cohort = COHORTS[cohort_name]
+    folder = args.work.absolute() / cohort_name
+    folder.mkdir(parents=True, exist_ok=True)
+    source = args.hippocampus if cohort.phantom is None else folder / "source"
+    number = str(cohort.dataset_id)
+    commands = {
+        "convert": f"nnunet-multitask convert {cohort.convert} --overwrite",
+        "plan": f"nnUNetv2_plan_and_preprocess -d {number} -c {CONFIGURATION} -np 2",
+        "split": f"nnunet-multitask split {number} --folds {FOLDS} --overwrite",
+    }
+    if cohort.phantom is not None:
+        commands = {"phantom": f"nnunet-multitask convert {cohort.phantom} --output {{source}} --overwrite"} | commands
+    steps = [Step(name, f"{cohort_name}: {name}", _command(text, source=source), []) for name, text in commands.items()]
+    Chain(folder, _variables(args), lambda line: print(line, flush=True)).run(steps)
+
+
+def _run(cohort_name: str, variant_name: str, seed: int, fold: int, args: argparse.Namespace) -> list[Row]:
+    """Train one fold of a variant and score its validation cases; return one row a case."""
+    cohort, variant = COHORTS[cohort_name], VARIANTS[variant_name]
+    plans = f"{variant_name.replace(' ', '_').replace('.', '')}_{seed}"
+    number = str(cohort.dataset_id)
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SCHEDULE.items())
+    settings = " ".join(f"--set {name}={value}" for name, value in variant.settings.items())
+    configure = f"{number} --name {plans} --overwrite {options} {cohort.configure} {settings} --seed {seed}"
+    raw, results = (
+        find_dataset(args.work.absolute() / name, number) if name == "nnUNet_raw" else args.work.absolute() / name
+        for name in ("nnUNet_raw", "nnUNet_results")
+    )
+    model = results / raw.name / f"{variant.trainer}__{plans}__{CONFIGURATION}"
+    steps = [
+        Step("configure", "write the plans", _command(f"nnunet-multitask configure {configure}"), []),
+        Step(
+            "train",
+            f"{cohort_name}, {variant_name}, seed {seed}, fold {fold}",
+            _command(
+                f"nnunet-multitask train {number} {CONFIGURATION} {fold} -tr {variant.trainer} -p {plans} -device cpu"
+            ),
+            [model / f"fold_{fold}" / "validation" / "summary.json"],
+            resume=["--c"],
+            resume_from=model / f"fold_{fold}" / "checkpoint_latest.pth",
+        ),
+    ]
+    folder = args.work.absolute() / "runs" / f"{cohort_name}_{plans}_{fold}"
+    folder.mkdir(parents=True, exist_ok=True)
+    Chain(folder, _variables(args, args.jobs), lambda line: print(line, flush=True)).run(steps)
+    return list(_score(cohort_name, variant_name, seed, fold, raw, model / f"fold_{fold}" / "validation"))
+
+
+def _score(cohort_name: str, variant: str, seed: int, fold: int, raw: Path, predictions: Path) -> Iterator[Row]:
+    cohort = COHORTS[cohort_name]
+    dataset, sidecar = read_json(raw / "dataset.json"), read_sidecar(raw / "class_labels.json")
+    case_ids = [path.name.removesuffix(".nii.gz") for path in sorted(predictions.glob("*.nii.gz"))]
+    scores = evaluate_folders(raw / "labelsTr", predictions, labels=dataset["labels"], case_ids=case_ids)
+    classes = predictions / "classification.json"
+    predicted = read_json(classes)["cases"] if classes.is_file() else {}
+    for case_id in case_ids:
+        score = scores["cases"][case_id][FOREGROUND]
+        diagonal = scores["geometry"][case_id]["diagonal_mm"]
+        probability = None
+        if predicted:
+            probability = predicted[case_id]["targets"][cohort.target]["probabilities"][cohort.positive]
+        yield Row(
+            cohort=cohort_name,
+            variant=variant,
+            seed=seed,
+            fold=fold,
+            case=case_id,
+            patient=sidecar.cases[case_id].group or case_id,
+            positive=int(sidecar.cases[case_id].labels[cohort.target] == cohort.positive),
+            probability=probability,
+            dsc=penalised(score, "dsc", diagonal),
+            hd95_mm=penalised(score, "hd95", diagonal),
+            volume_ml=score["volume_ml"],
+        )
+
+
+def _variables(args: argparse.Namespace, jobs: int = 1) -> dict[str, str]:
+    """Return the variables of nnU-Net; trainings at the same time share the cores."""
+    folders = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    variables = {name: str(args.work.absolute() / name) for name in folders}
+    for path in variables.values():
+        Path(path).mkdir(parents=True, exist_ok=True)
+    variables[environment.VARIABLE] = environment.ext_trainer_value(os.environ.get(environment.VARIABLE))
+    threads = max(available_cores() // jobs, 1)
+    return variables | {
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "passive",
+        "nnUNet_n_proc_DA": str(threads if threads > 1 else 0),
+        "nnUNet_def_n_proc": str(threads),
+    }
+
+
+def _command(text: str, **values: object) -> list[str]:
+    program, *words = (word.format(**values) for word in text.split())
+    return [str(Path(sys.executable).parent / program), *words]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The table of the ablation from rows made by hand, and its rows on the disk."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    names = ("_ablation_rows", "_ablation_table", "ablation")
+    yield [importlib.import_module(name) for name in names]
+    for name in names:
+        sys.modules.pop(name)
+
+
+def make_rows(rows, variant, dsc, probabilities=None, *, seed=1, cases=12):
+    """Twelve cases of twelve patients, every other one positive, volume growing with the case."""
+    return [
+        rows.Row(
+            "phantom", variant, seed, index % 3, f"case_{index:02d}", f"P{index}", index % 2,
+            None if probabilities is None else probabilities[index % 2], dsc + index / 1000, 1.5, float(index),
+        )
+        for index in range(cases)
+    ]  # fmt: skip
+
+
+def test_entries_by_hand(parts):
+    rows, table, _ = parts
+    entries = table.make_table(
+        make_rows(rows, "vanilla", 0.80)
+        + make_rows(rows, "multitask", 0.83, (0.2, 0.9))
+        + make_rows(rows, "multitask", 0.81, (0.6, 0.4), seed=2)
+    )
+    vanilla, ours = entries
+    assert (vanilla["variant"], vanilla["auc"], vanilla["dsc_difference"]) == ("vanilla", None, None)
+    assert vanilla["dsc"] == pytest.approx(0.8055)
+    assert ours["auc_by_seed"] == [1.0, 0.0]
+    assert ours["auc"] == 0.5
+    assert ours["dsc_by_seed"] == pytest.approx([0.8355, 0.8155])
+    # paired with the one seed that both have
+    assert ours["dsc_difference"]["seeds"] == 1
+    assert ours["dsc_difference"]["mean"] == pytest.approx(0.03)
+    # positives are 1, 3, ... 11: of 36 pairs 21 are in order
+    assert ours["auc_of_predicted_volume"] == pytest.approx(21 / 36)
+
+
+def test_a_seed_without_all_folds_is_left_out(parts):
+    rows, table, _ = parts
+    found = make_rows(rows, "vanilla", 0.8) + make_rows(rows, "multitask", 0.8, (0.2, 0.9), cases=8)
+    assert [entry["variant"] for entry in table.make_table(found)] == ["vanilla"]
+
+
+def test_rows_are_read_as_they_were_written(parts, tmp_path):
+    rows, _, _ = parts
+    path = tmp_path / "results" / "cases.csv"
+    written = make_rows(rows, "vanilla", 0.8), make_rows(rows, "multitask", 0.8, (0.25, 0.75))
+    for part in written:
+        rows.append_rows(path, part)
+    assert rows.read_rows(path) == [*written[0], *written[1]]
+    assert rows.read_rows(tmp_path / "none.csv") == []
+
+
+def test_a_missed_target_is_said(parts, tmp_path, capsys):
+    rows, _, ablation = parts
+    path = tmp_path / "cases.csv"
+    rows.append_rows(path, make_rows(rows, "vanilla", 0.8))
+    rows.append_rows(path, make_rows(rows, "multitask", 0.7, (0.2, 0.9)))
+    assert ablation.main(["report", "--rows", str(path), "--check"]) == 1
+    assert "DSC difference, phantom -0.1 (target at least -0.01, missed)" in capsys.readouterr().out
+
+
+def test_finished_runs_are_not_run_again(parts, tmp_path, capsys):
+    rows, _, ablation = parts
+    path = tmp_path / "cases.csv"
+    rows.append_rows(path, make_rows(rows, "vanilla", 0.8))
+    command = ["run", "--work", str(tmp_path), "--cohorts", "phantom", "--variants", "vanilla", "--rows", str(path)]
+    assert ablation.main(command) == 0
+    assert "3 of 3 runs are finished" in capsys.readouterr().out
+
+
+def test_variants_are_settings_and_trainers_of_the_package(parts):
+    from nnunet_multitask.config import MultiTaskConfig, parse_value, settings_from
+    from nnunet_multitask.discovery import multitask_trainers
+
+    default = MultiTaskConfig()
+    for name, variant in parts[2].VARIANTS.items():
+        assert hasattr(multitask_trainers, variant.trainer)
+        values = {setting: parse_value(default, setting, text) for setting, text in variant.settings.items()}
+        assert (settings_from(default, values, name) == default) == (not values)
