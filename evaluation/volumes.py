@@ -23,7 +23,8 @@ DEFINITIONS = {
     "single measurement; a constant bias lowers it",
     "icc_3_1": "intraclass correlation ICC(3,1) of Shrout and Fleiss 1979: two-way mixed effects, consistency, single "
     "measurement; a constant bias does not lower it",
-    "icc_interval": "95 % interval from the F distribution (Shrout and Fleiss 1979; McGraw and Wong 1996)",
+    "icc_interval": "95 % interval from the F distribution (Shrout and Fleiss 1979; McGraw and Wong 1996); null "
+    "where its ends are no numbers or do not hold the estimate, as in a few scans without agreement",
 }
 
 
@@ -92,7 +93,8 @@ def intraclass_correlation(measurements: ArrayLike) -> dict[str, Any]:
 
     Returns:
         "icc_2_1", "icc_3_1" and an interval of each; null with a reason under "reasons" where there are fewer than
-        two scans, or no variance between them.
+        two scans, no variance between them, no residual, or ends of an interval that are no numbers or do not hold
+        the estimate ("no_valid_interval").
 
     Source: P. E. Shrout, J. L. Fleiss, Intraclass correlations: uses in assessing rater reliability, Psychol Bull 86,
     1979; the interval of ICC(2,1): K. O. McGraw, S. P. Wong, Psychol Methods 1, 1996.
@@ -112,9 +114,14 @@ def intraclass_correlation(measurements: ArrayLike) -> dict[str, Any]:
     result |= {"icc_3_1": consistency, "icc_3_1_interval": None}
     if rest == 0:  # every scan has the same difference: F would be infinite
         return {**result, "reasons": dict.fromkeys(("icc_2_1_interval", "icc_3_1_interval"), "no_residual")}
-    result["icc_2_1_interval"] = _agreement_interval(agreement, scans, raters, rest, n, k)
-    result["icc_3_1_interval"] = _consistency_interval(scans / rest, n, k)
-    return result
+    with np.errstate(all="ignore"):  # of few scans without agreement F has hardly any degrees of freedom
+        ends = {
+            "icc_2_1": _agreement_interval(agreement, scans, raters, rest, n, k),
+            "icc_3_1": _consistency_interval(scans / rest, n, k),
+        }
+    valid = {f"{name}_interval": found for name, found in ends.items() if _holds(found, result[name])}
+    reasons = {name: "no_valid_interval" for name in ("icc_2_1_interval", "icc_3_1_interval") if name not in valid}
+    return {**result, **valid, **({"reasons": reasons} if reasons else {})}
 
 
 def _table(measurements: ArrayLike) -> NDArray[np.float64]:
@@ -132,8 +139,15 @@ def _mean_squares(table: NDArray[np.float64]) -> tuple[float, float, float]:
     scans = k * float(((of_scan - grand) ** 2).sum()) / (n - 1)
     raters = n * float(((of_rater - grand) ** 2).sum()) / (k - 1)
     residual = float(((table - of_scan - of_rater + grand) ** 2).sum()) / ((n - 1) * (k - 1))
-    # what rounding leaves of no residual at all is not one
-    return scans, raters, residual if residual > 1e-24 * float((table**2).max()) else 0.0
+    # what rounding leaves of no variance at all is none
+    noise = 1e-24 * float((table**2).max())
+    scans, raters, residual = (square if square > noise else 0.0 for square in (scans, raters, residual))
+    return scans, raters, residual
+
+
+def _holds(ends: list[float], estimate: float) -> bool:
+    slack = 1e-9  # rounding, where an end is the estimate
+    return all(math.isfinite(end) for end in ends) and ends[0] - slack <= estimate <= ends[1] + slack
 
 
 def _agreement_interval(icc: float, scans: float, raters: float, rest: float, n: int, k: int) -> list[float]:

@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from nnunet_multitask.evaluation.volumes import bland_altman, intraclass_correlation, volume_agreement
@@ -73,6 +75,31 @@ def test_too_little_gives_null_with_a_reason(
     assert document["n"] == len(reference)
     assert reason.items() <= document["reasons"].items()
     assert set(document["reasons"]) == {name for name, value in document.items() if value is None}
+
+
+def test_few_scans_without_agreement_have_no_interval() -> None:
+    found = volume_agreement((8.246, 0.0, 9.295), (8.246, 18.122, 9.295))
+    assert found["icc_2_1"] == pytest.approx(-0.978, abs=0.001)
+    assert found["icc_2_1_interval"] is None
+    assert found["reasons"] == {"icc_2_1_interval": "no_valid_interval"}
+    low, high = found["icc_3_1_interval"]
+    assert low <= found["icc_3_1"] <= high
+
+
+ML = st.one_of(st.sampled_from([0.0, 1.1, 2.2, 8.246]), st.integers(0, 90_000).map(lambda value: value / 1000))
+
+
+@given(st.lists(st.tuples(ML, ML), max_size=6))
+def test_any_few_volumes_give_finite_numbers_or_null_and_intervals_hold_their_estimate(
+    pairs: list[tuple[float, float]],
+) -> None:
+    found = volume_agreement([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    json.dumps(found, allow_nan=False)
+    assert set(found.get("reasons", {})) == {name for name, value in found.items() if value is None}
+    for name in ("icc_2_1", "icc_3_1"):
+        if found[f"{name}_interval"] is not None:
+            low, high = found[f"{name}_interval"]
+            assert low - 1e-9 <= found[name] <= high + 1e-9
 
 
 def test_the_intervals_hold_the_truth_as_often_as_they_say() -> None:
