@@ -14,6 +14,7 @@ from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation import classification, gate, mask_rules
 from nnunet_multitask.evaluation.aggregation import CaseScores
 from nnunet_multitask.evaluation.calibration import calibrate_classification, fingerprint, read_calibration
+from nnunet_multitask.evaluation.decision_checks import decision_mismatches
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME, Classification, read_classification
 from nnunet_multitask.evaluation.regions import Regions
 from nnunet_multitask.evaluation.voxel_probabilities import maximum_probabilities
@@ -58,6 +59,7 @@ class ClassEvaluation:
     predicted: Classification | None
     scores: dict[str, Any]
     calibration: dict[str, Any] | None
+    warnings: tuple[InputError, ...] = ()
 
 
 def score_classes(
@@ -121,7 +123,7 @@ def score_classes(
     if options.gate is not None:
         gate.check_gate(predicted, *gate.parse_gate(options.gate))
     scores = {} if sidecar is None else classification.score_cases(predicted, sidecar, case_ids)
-    return ClassEvaluation(predicted, scores, calibration)
+    return ClassEvaluation(predicted, scores, calibration, tuple(decision_mismatches(predicted, case_ids)))
 
 
 def _quality(predicted: Classification, sidecar: LabelSidecar, case_ids: Sequence[str]) -> dict[str, Any]:

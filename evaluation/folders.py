@@ -126,6 +126,7 @@ def evaluate_folders(
     geometry = {case_id: score.geometry for case_id, score in scored.items()}
     cases = {case_id: score.regions for case_id, score in scored.items()}
     warnings = [warning for score in scored.values() for warning in score.warnings]
+    warnings += found_classes.warnings
     warnings += reference_contradictions(cases, regions.values, sidecar)
     for warning in warnings:
         logger.warning("WARN %s", warning)
