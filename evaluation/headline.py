@@ -8,6 +8,7 @@ from typing import Any
 
 from nnunet_multitask.evaluation.report_texts import (
     METRIC_TITLES,
+    SUBSET_ACCURACY,
     interval,
     model_names,
     number,
@@ -19,6 +20,8 @@ from nnunet_multitask.evaluation.report_texts import (
 
 # of a target these stand in the headline; the others in the section on classification
 CLASS_METRICS = {"auc": "AUC", "accuracy": "Accuracy"}
+# of a multilabel target the accuracy that is compared, since its "accuracy" is a mean over the classes
+MULTILABEL_METRICS = {"auc": "AUC", "subset_accuracy": SUBSET_ACCURACY}
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,10 @@ def _classification(comparison: Mapping[str, Any]) -> Iterator[HeadlineRow]:
     models = comparison["models"]
     targets = dict.fromkeys(target for model in models.values() for target in model["classification"])
     for target in targets:
-        for metric, title in CLASS_METRICS.items():
+        types = {
+            model["classification"][target]["type"] for model in models.values() if target in model["classification"]
+        }
+        for metric, title in (MULTILABEL_METRICS if "multilabel" in types else CLASS_METRICS).items():
             for name in model_names(comparison):
                 score = models[name]["classification"].get(target)
                 if score is None:
@@ -221,7 +227,7 @@ def _classification(comparison: Mapping[str, Any]) -> Iterator[HeadlineRow]:
 
 def _class_change(compared: Mapping[str, Any], metric: str) -> Change | None:
     """The difference of a target's score; None where each class has its own, which stand with the target."""
-    if metric == "accuracy":
+    if metric != "auc":
         found = compared["accuracy"]
         test, ends, name = found["mcnemar"], found["interval"], "mcnemar"
     elif len(compared["auc"]) == 1:

@@ -42,6 +42,7 @@ def report_content(comparison: Mapping[str, Any]) -> dict[str, Any]:
         "foreground": FOREGROUND,
         "metric_titles": report_texts.METRIC_TITLES,
         "class_metric_titles": report_texts.CLASS_METRIC_TITLES,
+        "multilabel_metric_titles": report_texts.MULTILABEL_METRIC_TITLES,
         "calibration_titles": report_texts.CALIBRATION_TITLES,
         "test_titles": report_texts.TEST_TITLES,
         "rule_titles": report_texts.RULE_TITLES,

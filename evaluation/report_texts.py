@@ -31,6 +31,11 @@ CLASS_METRIC_TITLES = {
     "mcc": "MCC",
     "kappa": "Kappa",
 }
+SUBSET_ACCURACY = "Subset accuracy (all classes right)"
+MULTILABEL_METRIC_TITLES = CLASS_METRIC_TITLES | {
+    "accuracy": "Accuracy, mean over classes",
+    "subset_accuracy": SUBSET_ACCURACY,
+}
 # shown where the document has them
 CALIBRATION_TITLES = {
     "average_precision": "Average precision",

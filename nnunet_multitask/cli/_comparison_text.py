@@ -73,8 +73,10 @@ def _verdicts(comparison: Mapping[str, Any], name: str) -> Iterator[str]:
                 f"difference {text_of(auc['difference'])} {ends}, p (DeLong) {text_of(auc['p'], 4)}"
             )
         accuracy = tests["accuracy"]
+        is_multilabel = comparison["models"][name]["classification"][target]["type"] == "multilabel"
+        title = "subset accuracy (all classes right)" if is_multilabel else "accuracy"
         yield (
-            f"{name}: {target} accuracy {text_of(accuracy['model'])} against {text_of(accuracy['baseline'])}, "
+            f"{name}: {target} {title} {text_of(accuracy['model'])} against {text_of(accuracy['baseline'])}, "
             f"p (McNemar) {text_of(accuracy['mcnemar']['p'], 4)}"
         )
 
