@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -88,6 +88,7 @@ def evaluate_folders(
     regions = Regions.from_labels(labels)
     options = ScoringOptions(tolerance_mm, nsd_tolerance_mm, both_empty, lesion_rule)
     references = list_cases(reference_dir, file_ending)
+    known = set(references)
     predictions = list_cases(prediction_dir, file_ending)
     if case_ids is not None:
         left_out = references.keys() - set(case_ids)
@@ -132,7 +133,9 @@ def evaluate_folders(
         logger.warning("WARN %s", warning)
     diagonals = {case_id: entry["diagonal_mm"] for case_id, entry in geometry.items()}
     patients = None if sidecar is None else {case_id: patient_of(sidecar, case_id) for case_id in cases}
-    flow = _case_flow(references, predictions, Path(prediction_dir), file_ending)
+    predicted = found_classes.predicted
+    unknown = [] if predicted is None else sorted(set(predicted.cases) - known)
+    flow = _case_flow(references, predictions, Path(prediction_dir), file_ending, unknown)
     return {
         "version": EVALUATION_VERSION,
         "software": software_versions(),
@@ -219,7 +222,11 @@ def _slices(sidecar: LabelSidecar | None, case_id: str) -> Mapping[str, tuple[La
 
 
 def _case_flow(
-    references: Mapping[str, Path], predictions: Mapping[str, Path], prediction_dir: Path, file_ending: str
+    references: Mapping[str, Path],
+    predictions: Mapping[str, Path],
+    prediction_dir: Path,
+    file_ending: str,
+    extra_classes: Sequence[str],
 ) -> dict[str, Any]:
     missing = sorted(set(references) - set(predictions))
     extra = sorted(set(predictions) - set(references))
@@ -231,6 +238,7 @@ def _case_flow(
     for code, names, meaning in (
         ("missing-prediction", missing, "no prediction: counted as missed"),
         ("extra-prediction", extra, "no reference: not scored"),
+        ("extra-classification", list(extra_classes), "predicted classes and no reference: not scored"),
         ("other-ending", other, f"not ending in {file_ending}: not scored"),
     ):
         if names:
@@ -241,5 +249,6 @@ def _case_flow(
         "predicted": len(references) - len(missing),
         "missing_predictions": missing,
         "extra_predictions": extra,
+        "extra_classifications": list(extra_classes),
         "other_endings": other,
     }

@@ -143,3 +143,17 @@ def test_options_that_lack_something_are_refused(cohort: Path, calibration: Path
         evaluate(cohort, calibration=calibration, operating_point="max_f1")
     with pytest.raises(InputError, match=r"\[bad-gate\].*expected the class that clears the mask among IPH, IVH"):
         evaluate(cohort, gate="subtype")
+
+
+def test_predicted_classes_without_a_reference_are_listed(cohort: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = cohort / "model" / "classification.json"
+    content = json.loads(path.read_text())
+    content["cases"]["c9"] = content["cases"]["c1"]
+    path.write_text(json.dumps(content))
+    assert evaluate(cohort, "baseline")["case_flow"]["extra_classifications"] == []
+    document = evaluate(cohort)
+    check_schema(document, "evaluation.json", "evaluation.json")
+    assert document["case_flow"]["extra_classifications"] == ["c9"]
+    assert document["classification"]["subtype"]["n"] == 3
+    assert "WARN [extra-classification]" in caplog.text
+    assert "1 with predicted classes and no reference: not scored (c9)" in caplog.text
