@@ -91,6 +91,8 @@ class Change:
         test: name of the primary test.
         p, p_reason: of that test, and why there is none.
         p_holm, p_holm_reason: corrected over the family.
+        n: cases in the difference; more than in a model's own mean where one model alone drew nothing in a scan without
+            reference (DSC 1 and distance 0 in the pair, no score alone).
         better: whether the difference speaks for the model; None where it is zero or unknown.
         wins, ties, losses: cases; None for classes.
         others: p of the other tests by name.
@@ -109,6 +111,7 @@ class Change:
     losses: int | None = None
     others: Mapping[str, float | None] = field(default_factory=dict)
     digits: int = 3
+    n: int | None = None
 
     @property
     def difference_text(self) -> str:
@@ -193,6 +196,7 @@ def _metric_change(entry: Mapping[str, Any], digits: int) -> Change:
         entry["losses"],
         {name: entry[name]["p"] for name in tests if name != primary["test"]},
         digits,
+        entry["n"],
     )
 
 
@@ -245,6 +249,7 @@ def _class_change(compared: Mapping[str, Any], metric: str) -> Change | None:
         test.get("p_holm"),
         test.get("reason"),
         None if not difference else difference > 0,
+        n=compared["n"],
     )
 
 

@@ -11,7 +11,7 @@ from nnunet_multitask.evaluation.report import SECTIONS
 from nnunet_multitask.evaluation.report_texts import interval, markdown, p_value, signed
 from nnunet_multitask.evaluation.reporting_guidelines import CLAIM, TRIPOD_AI
 
-CHANGE = Change(-0.0123456, {"low": -0.02, "high": 0.001}, "wilcoxon", 0.0004, None, 0.012, None, False, 1, 2, 3)
+CHANGE = Change(-0.0123456, {"low": -0.02, "high": 0.001}, "wilcoxon", 0.0004, None, 0.012, None, False, 1, 2, 3, n=21)
 ROWS = [
     HeadlineRow("segmentation", "IPH & IVH", "dsc", "DSC", "", "base_1", 3, 20, 0.81234, 0.1, 19, 0.85, 0.05),
     HeadlineRow("segmentation", "IPH & IVH", "dsc", "DSC", "", "multi", 3, 20, 0.8, 0.1, 19, 0.84, 0.05, change=CHANGE),
@@ -21,12 +21,21 @@ ROWS = [
 
 def test_latex_is_a_booktabs_tabular_with_escaped_texts() -> None:
     lines = headline_latex(ROWS).splitlines()
-    assert lines[1] == r"\begin{tabular}{llrrrr}"
-    assert r"\multicolumn{6}{l}{\textit{IPH \& IVH}} \\" in lines
-    assert r"DSC & base\_1 & 0.812 $\pm$ 0.100 &  &  &  \\" in lines
-    assert r" & multi & 0.800 $\pm$ 0.100 & $-$0.012 ($-$0.020 to +0.001) & \textless{} 0.001 & 0.012 \\" in lines
-    assert r"HD95 (mm) & base\_1 & n/a &  &  &  \\" in lines
-    assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
+    assert lines[1] == r"\begin{tabular}{llrrrrrr}"
+    assert r"\multicolumn{8}{l}{\textit{IPH \& IVH}} \\" in lines
+    assert r"DSC & base\_1 & 0.812 $\pm$ 0.100 & 20 &  &  &  &  \\" in lines
+    assert (
+        r" & multi & 0.800 $\pm$ 0.100 & 20 & $-$0.012 ($-$0.020 to +0.001) & 21 & \textless{} 0.001 & 0.012 \\"
+        in lines
+    )
+    assert r"HD95 (mm) & base\_1 & n/a & 0 &  &  &  &  \\" in lines
+    assert lines[-3::2] == [r"\bottomrule", r"\end{tabular}"]
+    # both policies stand below the numbers: the worst value, and an empty mask that is right only in a pair
+    assert lines[-2].startswith(
+        r"\multicolumn{8}{p{0.9\linewidth}}{\footnotesize n: cases in a value; after a difference"
+    )
+    assert "DSC 0 and the diagonal" in lines[-2]
+    assert "DSC 1 and distance 0" in lines[-2]
     assert escape("a\\b\n{x}^~#$%") == r"a\textbackslash{}b \{x\}\textasciicircum{}\textasciitilde{}\#\$\%"
 
 
@@ -36,6 +45,7 @@ def test_csv_keeps_all_digits(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows] == ["base_1", "multi", "base_1"]
     assert float(rows[0]["mean"]) == 0.81234
+    assert [row["difference_n"] for row in rows] == ["", "21", ""]
     assert rows[0]["difference"] == rows[2]["mean"] == ""
     assert (
         rows[1]["difference"],
