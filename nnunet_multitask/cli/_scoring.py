@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,14 +36,14 @@ def add_shared_arguments(parser: argparse.ArgumentParser, *, reference_required:
     )
     parser.add_argument(
         "--geometry-tolerance-mm",
-        type=float,
+        type=not_negative,
         default=1e-3,
         metavar="MM",
         help="how far the corners of prediction and reference may lie apart (default: %(default)s)",
     )
     parser.add_argument(
         "--num-workers",
-        type=_positive,
+        type=positive_count,
         default=min(8, os.cpu_count() or 1),
         metavar="N",
         help="processes that score cases (default: %(default)s)",
@@ -76,7 +77,24 @@ def text_of(value: float | None, digits: int = 3) -> str:
     return "n/a" if value is None else f"{value:.{digits}f}"
 
 
-def _positive(text: str) -> int:
+def not_negative(text: str) -> float:
+    """Return a finite number of 0 or more, for argparse."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text}")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """Return a finite number above 0, for argparse."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return value
+
+
+def positive_count(text: str) -> int:
+    """Return a whole number of 1 or more, for argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")

@@ -31,7 +31,7 @@ from typing import Any
 
 from nnunet_multitask.cli._classes import add_class_arguments, class_options_of_models
 from nnunet_multitask.cli._comparison_text import describe
-from nnunet_multitask.cli._scoring import add_shared_arguments, check_output, read_dataset_info, read_labels
+from nnunet_multitask.cli._scoring import above_zero, add_shared_arguments, check_output, read_dataset_info, read_labels
 from nnunet_multitask.cli._trained import Trained, check_model_name, join_trained
 from nnunet_multitask.errors import InputError
 
@@ -106,8 +106,10 @@ def _add_test_arguments(parser: argparse.ArgumentParser) -> None:
         help="simulate how long positive scans wait when they are read by the probability of this class (of two "
         "exclusive classes the second); needs the next two options",
     )
-    parser.add_argument("--arrivals-per-hour", type=float, metavar="N", help="scans that arrive, for --triage")
-    parser.add_argument("--minutes-per-scan", type=float, metavar="MIN", help="reading time of a scan, for --triage")
+    parser.add_argument("--arrivals-per-hour", type=above_zero, metavar="N", help="scans that arrive, for --triage")
+    parser.add_argument(
+        "--minutes-per-scan", type=above_zero, metavar="MIN", help="reading time of a scan, for --triage"
+    )
     parser.add_argument(
         "--intersection",
         action="store_true",
@@ -126,6 +128,8 @@ def run(args: argparse.Namespace) -> int:
 
     check_output(args.output, is_folder=True)
     _check_triage(args)
+    options = ComparisonOptions(args.primary_test, tuple(args.family), args.non_inferiority_margin)
+    options.check()  # refuses before the long part
     for name in args.published:
         read_published(name)  # refuses before the long part
     baseline, models, trained = _models(args)
@@ -154,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
         progress=True,
         tolerance_mm=args.geometry_tolerance_mm,
         command=_command(),
-        options=ComparisonOptions(args.primary_test, tuple(args.family), args.non_inferiority_margin),
+        options=options,
         intersection=args.intersection,
         model_metadata=trained.metadata,
         case_ids=trained.case_ids,

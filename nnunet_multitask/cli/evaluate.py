@@ -22,13 +22,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.cli._classes import add_class_arguments, class_options, describe_classes
-from nnunet_multitask.cli._scoring import add_shared_arguments, check_output, read_dataset_info, read_labels, text_of
+from nnunet_multitask.cli._scoring import (
+    add_shared_arguments,
+    check_output,
+    not_negative,
+    read_dataset_info,
+    read_labels,
+    text_of,
+)
 
 HELP = "score predicted masks and classes against references"
 
@@ -39,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON file to write")
     parser.add_argument(
         "--nsd-tolerance-mm",
-        type=_tolerance,
+        type=not_negative,
         metavar="MM",
         help="how far borders may lie apart and still count as equal in NSD (default: 2)",
     )
@@ -144,13 +150,6 @@ def describe(document: Mapping[str, Any]) -> str:
     if classes:
         lines += ["", *classes]
     return "\n".join(lines)
-
-
-def _tolerance(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text}")
-    return value
 
 
 def _lesion_rule(text: str) -> str:

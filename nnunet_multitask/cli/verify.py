@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nnunet_multitask.cli._scoring import not_negative, positive_count
+
 HELP = "check images, masks, class labels and folds of a dataset"
 
 
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", help="id or name of a dataset in $nnUNet_raw")
     parser.add_argument(
         "--geometry-tolerance-mm",
-        type=float,
+        type=not_negative,
         default=1e-3,
         metavar="MM",
         help="how far apart corners of image and mask may lie (default 0.001)",
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="folds to check (default: splits_final.json of the preprocessed dataset, else of the raw one)",
     )
-    parser.add_argument("--num-workers", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--num-workers", type=positive_count, metavar="N", help="processes (default: one a core)")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 for warnings, too")
     parser.add_argument("--json", action="store_true", help="print faults and counts as JSON")
 

@@ -114,6 +114,32 @@ def test_triage_needs_its_rates(folders: Path, capsys: pytest.CaptureFixture[str
     assert "expected --triage, --arrivals-per-hour and --minutes-per-scan together" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "fault"),
+    [
+        ("--geometry-tolerance-mm=-1", "expected 0 or more, got -1"),
+        ("--num-workers=0", "expected 1 or more, got 0"),
+        ("--arrivals-per-hour=0", "expected a number above 0, got 0"),
+        ("--minutes-per-scan=-5", "expected a number above 0, got -5"),
+    ],
+)
+def test_numbers_that_make_no_sense_exit_with_2(
+    folders: Path, capsys: pytest.CaptureFixture[str], option: str, fault: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        compare(folders, option)
+    assert caught.value.code == 2
+    assert fault in capsys.readouterr().err
+
+
+def test_a_margin_of_nothing_is_refused_before_anything_is_read(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders / "dataset.json").write_text("no JSON")
+    assert compare(folders, "--non-inferiority-margin", "0") == 1
+    assert "ERROR [bad-margin]" in capsys.readouterr().err
+
+
 @pytest.fixture
 def classified(folders: Path) -> Path:
     """The same two cases with the target "blood", which only one model predicts: 0.2 for a without, 0.9 for b with."""

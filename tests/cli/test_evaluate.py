@@ -121,6 +121,8 @@ def test_a_missing_prediction_can_stop_the_evaluation(folders: Path, capsys: pyt
         ("--num-workers", "0", "expected 1 or more, got 0"),
         ("--nsd-tolerance-mm", "-1", "expected 0 or more, got -1"),
         ("--nsd-tolerance-mm", "inf", "expected 0 or more, got inf"),
+        ("--geometry-tolerance-mm", "-1", "expected 0 or more, got -1"),
+        ("--geometry-tolerance-mm", "nan", "expected 0 or more, got nan"),
         ("--lesion-rule", "iou>=2", "expected any, dsc>=T or iou>=T with T above 0 and at most 1, got 'iou>=2'"),
         ("--both-empty", "zero", "invalid choice: 'zero'"),
     ],
