@@ -36,6 +36,7 @@ CASES_NAME = "cases.csv"
 MARKDOWN_NAME = "report.md"
 HEADLINE_CSV_NAME = "headline.csv"
 HEADLINE_LATEX_NAME = "headline.tex"
+FILE_NAMES = (REPORT_NAME, MARKDOWN_NAME, COMPARISON_NAME, CASES_NAME, HEADLINE_CSV_NAME, HEADLINE_LATEX_NAME)
 TEMPLATES = Path(__file__).parent / "templates"
 # id, which is the name of the template, and title of every section in order; one without content is left out
 SECTIONS = {

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME, read_classification
+from nnunet_multitask.labels import LabelSidecar
+from nnunet_multitask.targets import Target
 
 REPEATS = 200
 SEED = 20250101  # fixed: the same scans give the same waits
@@ -99,16 +103,13 @@ def triage_models(
     if not (arrivals_per_hour > 0 and minutes_per_scan > 0):
         fault = f"expected rates above 0, got {arrivals_per_hour:g} scans per hour, {minutes_per_scan:g} minutes a scan"
         raise InputError("bad-rate", "triage", fault, "give the rates of your department")
-    target, _, label = question.partition(":")
+    known = {
+        name: Target(name, score["type"], tuple(score["classes"]))
+        for model in comparison["models"].values()
+        for name, score in model["classification"].items()
+    }
+    target, label = _positive_class(question, known)
     scores = {n: m["classification"][target] for n, m in comparison["models"].items() if target in m["classification"]}
-    if not scores:
-        raise InputError("unknown-target", question, f"expected a target of a model, got {target}", "name one")
-    first = next(iter(scores.values()))
-    exclusive = first["type"] != "multilabel" and len(first["classes"]) == 2
-    label = label or (first["classes"][1] if exclusive else "")
-    if label not in first["classes"]:
-        fault = f"expected one of the classes {', '.join(first['classes'])}, got {label or 'none'}"
-        raise InputError("unknown-class", question, fault, f"name one: {target}:{first['classes'][0]}")
     models = {}
     for name, score in scores.items():
         cases = score["cases"].values()
@@ -127,6 +128,49 @@ def triage_models(
         "utilisation": arrivals_per_hour * minutes_per_scan / 60,
         "models": models,
     }
+
+
+def check_triage(question: str, folders: Iterable[Path], sidecar: LabelSidecar | None) -> None:
+    """Refuse, before the models are scored, what `triage_models` would refuse after it.
+
+    Args:
+        question: see `triage_models`.
+        folders: predictions of the models.
+        sidecar: the true classes.
+
+    Raises:
+        InputError: no sidecar, no model that classifies, a target or class that none of them predicts.
+    """
+    if sidecar is None:
+        fault = "expected the true classes, got none"
+        raise InputError("missing-sidecar", f"--triage {question}", fault, "name class_labels.json with --labels")
+    files = [folder / CLASSIFICATION_NAME for folder in folders]
+    known = {
+        name: target
+        for file in files
+        if file.is_file()
+        for name, target in read_classification(file).targets.items()
+        if name in sidecar.targets
+    }
+    _positive_class(question, known)
+
+
+def _positive_class(question: str, known: Mapping[str, Target]) -> tuple[str, str]:
+    target, _, label = question.partition(":")
+    where = f"--triage {question}"
+    if not known:
+        fault = f"expected a model that classifies, found {CLASSIFICATION_NAME} with a labelled target in no folder"
+        raise InputError("missing-classification", where, fault, "predict with a model that classifies, or leave it")
+    if target not in known:
+        fault = f"expected a target that a model predicts ({', '.join(known)}), got {target or 'none'}"
+        raise InputError("unknown-target", where, fault, f"name one: --triage {next(iter(known))}")
+    classes = known[target].classes
+    exclusive = known[target].type != "multilabel" and len(classes) == 2
+    label = label or (classes[1] if exclusive else "")
+    if label not in classes:
+        fault = f"expected one of the classes {', '.join(classes)}, got {label or 'none'}"
+        raise InputError("unknown-class", where, fault, f"name one: {target}:{classes[0]}")
+    return target, label
 
 
 def _several(label: str | list[str]) -> list[str]:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_multitask.errors import InputError
-
 if TYPE_CHECKING:
     from nnunet_multitask.evaluation.dataset_json import DatasetInfo
     from nnunet_multitask.labels import LabelSidecar
@@ -56,13 +54,6 @@ def read_dataset_info(args: argparse.Namespace, prediction_dirs: Sequence[Path])
     from nnunet_multitask.evaluation.dataset_json import find_dataset_json, read_dataset_json
 
     return read_dataset_json(args.dataset_json or find_dataset_json(args.reference, prediction_dirs))
-
-
-def check_output(path: Path, *, is_folder: bool) -> None:
-    """Refuse, before anything is scored, an output that cannot be written because it is of the other kind."""
-    if path.exists() and path.is_dir() != is_folder:
-        wanted, found = ("a folder", "a file") if is_folder else ("a file", "a folder")
-        raise InputError("bad-output", path, f"expected {wanted} to write, got {found}", "name another --output")
 
 
 def read_labels(args: argparse.Namespace) -> LabelSidecar | None:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.cli._nnunet import add_model, model_folder
-from nnunet_multitask.cli._scoring import check_output, text_of
+from nnunet_multitask.cli._outputs import check_output
+from nnunet_multitask.cli._scoring import text_of
 from nnunet_multitask.errors import InputError
 
 HELP = "join the validation predictions of all folds into one out-of-fold table"

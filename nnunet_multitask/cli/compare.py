@@ -31,7 +31,8 @@ from typing import Any
 
 from nnunet_multitask.cli._classes import add_class_arguments, class_options_of_models
 from nnunet_multitask.cli._comparison_text import describe
-from nnunet_multitask.cli._scoring import above_zero, add_shared_arguments, check_output, read_dataset_info, read_labels
+from nnunet_multitask.cli._outputs import check_comparison_output, remove_stale_models
+from nnunet_multitask.cli._scoring import above_zero, add_shared_arguments, read_dataset_info, read_labels
 from nnunet_multitask.cli._trained import Trained, check_model_name, join_trained
 from nnunet_multitask.errors import InputError
 
@@ -59,7 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="images of the cases, for the pictures of the report (imagesTs)"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of report and tables")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of report and tables; an earlier comparison in it is replaced, with its out_of_fold and "
+        "mapped_classes; other files in it stay",
+    )
     add_shared_arguments(parser, reference_required=False)
     add_class_arguments(parser, several_models=True)
     _add_test_arguments(parser)
@@ -124,15 +132,16 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.evaluation.published_results import beside_published, read_published
     from nnunet_multitask.evaluation.report import write_report
     from nnunet_multitask.evaluation.run_cost import Stopwatch
-    from nnunet_multitask.evaluation.triage import triage_models
+    from nnunet_multitask.evaluation.triage import check_triage, triage_models
 
-    check_output(args.output, is_folder=True)
+    replaces_earlier = check_comparison_output(args.output)
     _check_triage(args)
     options = ComparisonOptions(args.primary_test, tuple(args.family), args.non_inferiority_margin)
     options.check()  # refuses before the long part
     for name in args.published:
         read_published(name)  # refuses before the long part
     baseline, models, trained = _models(args)
+    read_from = list(models.values())
     dataset = read_dataset_info(args, list(models.values()))
     sidecar = read_labels(args)
     additions: dict[str, Any] = {}
@@ -145,6 +154,8 @@ def run(args: argparse.Namespace) -> int:
             sidecar=sidecar,
             file_ending=dataset.file_ending,
         )
+    if args.triage is not None:
+        check_triage(args.triage, list(models.values()), sidecar)
     watch = Stopwatch()
     comparison = compare_folders(
         args.reference,
@@ -171,6 +182,8 @@ def run(args: argparse.Namespace) -> int:
         additions["triage"] = triage_models(comparison, args.triage, **rates)
     comparison |= additions
     report = write_report(comparison, args.output, watch.cost(args.num_workers))
+    if replaces_earlier:
+        remove_stale_models(args.output, [*read_from, *models.values()])
     if args.json:
         answer = {
             "report": str(report),
@@ -245,5 +258,19 @@ def _models(args: argparse.Namespace) -> tuple[str, dict[str, Path], Trained]:
 
 
 def _command() -> str | None:
-    """Return the command line of this process, where it is one of this program."""
-    return shlex.join(["nnunet-multitask", *sys.argv[1:]]) if sys.argv[1:2] == ["compare"] else None
+    """Return the command line of this process, where it is one of this program, without what changes no result.
+
+    comparison.json is then the same whatever the number of workers and the place it is written to.
+    """
+    if sys.argv[1:2] != ["compare"]:
+        return None
+    kept: list[str] = []
+    arguments = iter(sys.argv[1:])
+    for argument in arguments:
+        name, separator, _ = argument.partition("=")
+        if len(name) > 2 and any(option.startswith(name) for option in ("--num-workers", "--output")):
+            if not separator:
+                next(arguments, None)  # its value
+        elif argument not in ("--json", "--debug"):
+            kept.append(argument)
+    return shlex.join(["nnunet-multitask", *kept])

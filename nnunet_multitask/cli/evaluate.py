@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.cli._classes import add_class_arguments, class_options, describe_classes
+from nnunet_multitask.cli._outputs import check_evaluation_output
 from nnunet_multitask.cli._scoring import (
     add_shared_arguments,
-    check_output,
     not_negative,
     read_dataset_info,
     read_labels,
@@ -42,7 +42,13 @@ HELP = "score predicted masks and classes against references"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``evaluate``."""
     parser.add_argument("--prediction", type=Path, required=True, metavar="DIR", help="predicted masks")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the JSON file to write")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the JSON file to write; an earlier evaluation is replaced, any other file is refused",
+    )
     parser.add_argument(
         "--nsd-tolerance-mm",
         type=not_negative,
@@ -77,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.documents import write_json
     from nnunet_multitask.evaluation.folders import evaluate_folders
 
-    check_output(args.output, is_folder=False)
+    check_evaluation_output(args.output)
     dataset = read_dataset_info(args, [args.prediction])
     document = evaluate_folders(
         args.reference,

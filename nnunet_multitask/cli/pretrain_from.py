@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_multitask.cli._nnunet import check_configuration, find_trainer, preprocessed_plans
-from nnunet_multitask.cli._scoring import check_output
+from nnunet_multitask.cli._outputs import check_output
 from nnunet_multitask.errors import InputError
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_multitask.cli._nnunet import add_device, add_model, model_folder, prepare_device
-from nnunet_multitask.cli._scoring import check_output, text_of
+from nnunet_multitask.cli._outputs import check_output
+from nnunet_multitask.cli._scoring import text_of
 from nnunet_multitask.errors import InputError
 
 if TYPE_CHECKING:

@@ -172,6 +172,26 @@ def test_triage_is_simulated(classified: Path, capsys: pytest.CaptureFixture[str
     assert "  better: median wait of 1 positive scans" in out
 
 
+@pytest.mark.parametrize(
+    ("question", "error"),
+    [
+        ("kind", "[unknown-target] --triage kind: expected a target that a model predicts (blood), got kind"),
+        ("blood:old", "[unknown-class] --triage blood:old: expected one of the classes no, yes, got old"),
+        ("-", "[missing-classification] --triage blood: expected a model that classifies"),
+    ],
+)
+def test_triage_is_checked_before_scoring(
+    classified: Path, capsys: pytest.CaptureFixture[str], question: str, error: str
+) -> None:
+    if question == "-":
+        (classified / "better" / "classification.json").unlink()
+    rates = ["--arrivals-per-hour", "6", "--minutes-per-scan", "5"]
+    assert compare_classes(classified, "--triage", question.replace("-", "blood"), *rates) == 1
+    err = capsys.readouterr().err
+    assert f"ERROR {error}" in err
+    assert "scoring" not in err
+
+
 def test_calibration_and_gate_of_the_model_that_classifies(
     classified: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
