@@ -15,7 +15,14 @@ from typing import Any, get_args
 import numpy as np
 
 from nnunet_multitask.evaluation.detection import Detection, pooled
-from nnunet_multitask.evaluation.intervals import RESAMPLES, Interval, mean_intervals, units_of
+from nnunet_multitask.evaluation.intervals import (
+    MEAN_RESAMPLES,
+    MEAN_UNITS,
+    RESAMPLES,
+    Interval,
+    mean_intervals,
+    units_of,
+)
 from nnunet_multitask.evaluation.lesions import LesionDetection
 from nnunet_multitask.evaluation.segmentation import DISTANCES, OVERLAPS, BothEmpty, Status
 from nnunet_multitask.evaluation.slices import pooled_slices
@@ -41,8 +48,8 @@ DEFINITIONS = {
     "ok": "over the cases in which reference and prediction both have voxels; n says how many",
     "penalised": "over these and the cases that the empty policy gives a value",
     "defined": "over all cases in which the number is defined",
-    "interval": f"95 % BCa bootstrap interval of the mean, {RESAMPLES} resamples of whole patients with a fixed seed; "
-    "from 10 patients on",
+    "interval": f"95 % BCa bootstrap interval of the mean, {MEAN_RESAMPLES:,} resamples of whole patients "
+    f"({RESAMPLES:,} of more than {MEAN_UNITS:,} patients) with a fixed seed; from 10 patients on",
     "detection": "of scans: true positives are ok, misses missed, false positives false_positive, true negatives "
     "both_empty",
     "volume_agreement": "volume of the prediction against that of the reference, in mL, over all cases but both_empty",

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from nnunet_multitask.evaluation import effect_size, multiplicity, noninferiority, statistics
-from nnunet_multitask.evaluation.intervals import RESAMPLES, Interval, mean_intervals
+from nnunet_multitask.evaluation.intervals import MEAN_RESAMPLES, MEAN_UNITS, RESAMPLES, Interval, mean_intervals
 
 PrimaryTest = Literal["paired_t", "wilcoxon", "permutation"]
 PRIMARY_TESTS: tuple[PrimaryTest, ...] = get_args(PrimaryTest)
@@ -17,7 +17,8 @@ DEFINITIONS = {
     **statistics.DEFINITIONS,
     "units": "where a patient has several cases, the tests, effect sizes and p take one difference a patient, the mean "
     "over its cases; the mean difference is over cases, and its interval draws whole patients",
-    "interval": f"95 % BCa bootstrap interval of the mean difference, {RESAMPLES} resamples with a fixed seed",
+    "interval": f"95 % BCa bootstrap interval of the mean difference, {MEAN_RESAMPLES:,} resamples "
+    f"({RESAMPLES:,} of more than {MEAN_UNITS:,} patients) with a fixed seed",
     "p_holm": multiplicity.DEFINITION,
     "non_inferiority": noninferiority.DEFINITION,
     **{f"effect size, {name}": text for name, text in effect_size.DEFINITIONS.items()},

@@ -44,7 +44,7 @@ def test_ok_and_penalised_means_by_hand() -> None:
         "interval": {
             "low": None,
             "high": None,
-            "method": "bca_2000",
+            "method": "bca_20000",
             "confidence": 0.95,
             "reason": "fewer_than_10_units",
         },
@@ -63,8 +63,8 @@ def test_intervals_of_means_draw_whole_patients() -> None:
     pairs = summarise(cases, dict.fromkeys(cases, 10.0), "foreground", {c: f"p{int(c[1:]) // 2}" for c in cases})
     for metric, kind in (("dsc", "penalised"), ("dsc", "ok"), ("hd95", "penalised"), ("volume_ml", "defined")):
         found = alone[metric][kind]
-        assert found["interval"]["method"] == "bca_2000"
-        assert pairs[metric][kind]["interval"]["method"] == "bca_2000_by_patient"
+        assert found["interval"]["method"] == "bca_20000"
+        assert pairs[metric][kind]["interval"]["method"] == "bca_20000_by_patient"
         if metric != "volume_ml":  # which is the same everywhere
             assert found["interval"]["low"] < found["mean"] < found["interval"]["high"]
     assert alone["volume_ml"]["defined"]["interval"]["reason"] == "all_resamples_equal"

@@ -23,7 +23,7 @@ def test_cases_of_one_patient_are_one_unit() -> None:
     assert document["paired_t"]["statistic"] == pytest.approx(3**0.5)
     assert document["permutation"] == {"statistic": 2.0, "p": 0.5, "n": 3}
     assert document["wins"] == 3
-    assert document["interval"]["method"] == "bca_2000_by_patient"
+    assert document["interval"]["method"] == "bca_20000_by_patient"
 
 
 def test_the_primary_test_is_named_and_its_p_taken() -> None:
