@@ -34,6 +34,14 @@ def test_without_an_interval_there_is_no_verdict() -> None:
     }
 
 
+def test_equal_differences_are_the_bound_and_the_reason_stays() -> None:
+    interval = Interval(None, None, "bca_2000", reason="all_resamples_equal")
+    same = non_inferiority([0.0] * 10, interval, 0.02)
+    assert same == {"margin": 0.02, "bound": 0.0, "non_inferior": True, "p": None, "reason": "all_resamples_equal"}
+    worse = non_inferiority([-0.5] * 10, interval, 0.02)
+    assert (worse["bound"], worse["non_inferior"]) == (-0.5, False)
+
+
 def test_a_margin_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a margin above 0, got 0"):
         non_inferiority([0.1, 0.2], Interval(0.0, 0.3, "bca_2000"), 0)

@@ -49,11 +49,12 @@ def test_too_few_or_equal_is_null_with_a_reason(differences: list[float], reason
     assert document["non_inferiority"]["reason"] == document["interval"]["reason"]
 
 
-def test_ten_equal_differences_have_no_interval_and_no_verdict() -> None:
+def test_ten_equal_differences_have_no_interval_and_their_one_difference_is_the_verdict() -> None:
     pairs = {f"c{index}": (0.5, 0.5) for index in range(10)}
     document = compare_scores(pairs, {name: name for name in pairs}, higher_is_better=True, margin=0.05)
     assert document["interval"]["reason"] == "all_resamples_equal"
-    assert document["non_inferiority"]["non_inferior"] is None
+    verdict = document["non_inferiority"]
+    assert (verdict["non_inferior"], verdict["bound"], verdict["reason"]) == (True, 0.0, "all_resamples_equal")
 
 
 def test_non_inferiority_of_a_slightly_worse_model() -> None:
