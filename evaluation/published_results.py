@@ -41,15 +41,19 @@ def beside_published(name: str, comparison: Mapping[str, Any]) -> dict[str, Any]
 
     Returns:
         The paper's document; each table has "yours": by model the values of the metrics that mean the same (null: no
-        such number), of scans, slices or patients as the table is; of several targets the first that has the classes.
-        "warnings" names where split, level or meaning differ.
+        such number), of scans, slices or patients as the table is; of several targets the first that has the classes
+        and the type that the table asks for ("target_type"). "warnings" names where split or meaning differ, and why
+        there is no number.
 
     Raises:
         InputError: no such paper.
     """
     document = read_published(name)
     for table in document["tables"]:
-        found = {model: _values(entry, table) for model, entry in comparison["models"].items()}
+        found = {
+            model: _values(entry, table, comparison["comparisons"].get(model, {}))
+            for model, entry in comparison["models"].items()
+        }
         table["yours"] = {model: values for model, (values, _) in found.items()}
         table["warnings"] = [
             SPLIT_WARNING.format(
@@ -61,38 +65,69 @@ def beside_published(name: str, comparison: Mapping[str, Any]) -> dict[str, Any]
     return document
 
 
-def _values(model: Mapping[str, Any], table: Mapping[str, Any]) -> tuple[dict[str, float | None], list[str]]:
+Values = tuple[dict[str, float | None], list[str]]
+
+
+def _values(model: Mapping[str, Any], table: Mapping[str, Any], against_baseline: Mapping[str, Any]) -> Values:
     if table["task"] == "segmentation":
-        return _segmentation(model, table)
+        return _segmentation(model, table, against_baseline)
     if table["task"] == "classification":
         return _classification(model, table)
     return dict.fromkeys(table["metrics"]), []
 
 
-def _segmentation(model: Mapping[str, Any], table: Mapping[str, Any]) -> tuple[dict[str, float | None], list[str]]:
-    summary = model["segmentation"]["summary"]
+def _segmentation(model: Mapping[str, Any], table: Mapping[str, Any], against_baseline: Mapping[str, Any]) -> Values:
     values: dict[str, float | None] = {}
     for metric, entry in table["metrics"].items():
-        region = summary.get(entry.get("region", FOREGROUND), {})
-        values[metric] = region[entry["beside"]]["penalised"]["mean"] if entry["beside"] in region else None
-    warnings = ["yours: means over cases in which missed and false positive ones count with the worst value"]
-    if table["level"] != "scan":
-        warnings.append(f"published of the level {table['level']}, yours of scans")
-    return values, warnings
+        region = entry.get("region", FOREGROUND)
+        summary = model["segmentation"]["summary"].get(region, {})
+        if table["level"] == "slice":
+            values[metric] = summary.get("slices", {}).get("dsc") if entry["beside"] == "dsc" else None
+        elif table["level"] == "scan":
+            tests = against_baseline.get(region, {}).get(entry["beside"])
+            values[metric] = _statistic(summary.get(entry["beside"]), tests, entry.get("statistic", "mean"))
+        else:
+            values[metric] = None
+    if table["level"] == "slice":
+        warnings = ["yours: DSC of the slices on which the reference has voxels, each counted once"]
+        if any(entry["beside"] not in (None, "dsc") for entry in table["metrics"].values()):
+            warnings.append("yours n/a: of slices there is DSC alone; means of scans do not mean the same")
+        return values, warnings
+    return values, ["yours: means over cases in which missed and false positive ones count with the worst value"]
 
 
-def _classification(model: Mapping[str, Any], table: Mapping[str, Any]) -> tuple[dict[str, float | None], list[str]]:
+def _statistic(summary: Mapping[str, Any] | None, tests: Mapping[str, Any] | None, name: str) -> float | None:
+    """Return mean or std of the penalised values, or the share of cases that are better than the baseline's."""
+    value: float | None = None
+    if name == "better_percent":
+        cases = sum(tests[outcome] for outcome in ("wins", "ties", "losses")) if tests else 0
+        value = 100 * tests["wins"] / cases if tests and cases else None
+    elif summary:
+        value = summary["penalised"][name]
+    return value
+
+
+def _classification(model: Mapping[str, Any], table: Mapping[str, Any]) -> Values:
+    nothing: dict[str, float | None] = dict.fromkeys(table["metrics"])
+    if not model["classification"]:
+        return nothing, []
     named = {entry["class"] for entry in table["metrics"].values() if "class" in entry}
-    fitting = {target: score for target, score in model["classification"].items() if named <= set(score["classes"])}
+    wanted = table.get("target_type")
+    fitting = {
+        target: score
+        for target, score in model["classification"].items()
+        if named <= set(score["classes"]) and wanted in (None, score["type"])
+    }
     if not fitting:
-        return dict.fromkeys(table["metrics"]), []
+        what = f"{wanted} target" if wanted else f"target with the classes {', '.join(sorted(named))}"
+        return nothing, [f"yours n/a: the table asks for a {what}, which no model has"]
     target, score = next(iter(fitting.items()))
-    warnings = [f"yours: target {target} ({', '.join(score['classes'])}); check that the positive class is the same"]
     level = {"slice": "slice", "patient": "patient_any_slice"}.get(table["level"])
-    if level is not None and level in score["levels"]:
-        score = score["levels"][level]
-    elif level is not None:
-        warnings.append(f"published of the level {table['level']}, yours of scans")
+    if level is not None and level not in score["levels"]:
+        reason = f"yours n/a: published of the level {table['level']}, and target {target} is scored of scans alone"
+        return nothing, [reason]
+    warnings = [f"yours: target {target} ({', '.join(score['classes'])}); check that the positive class is the same"]
+    score = score if level is None else score["levels"][level]
     values = {}
     for metric, entry in table["metrics"].items():
         of = score["per_class"][entry["class"]] if "class" in entry else score

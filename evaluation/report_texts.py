@@ -52,7 +52,11 @@ TEST_TITLES = {
     "delong": "DeLong",
     "mcnemar": "McNemar",
 }
-PUBLISHED_TITLES = {name: name.upper() for name in ("dsc", "hd", "hd95", "auc", "mcc", "f1")} | {"iou": "IoU"}
+PUBLISHED_TITLES = {name: name.upper() for name in ("dsc", "hd", "hd95", "auc", "mcc", "f1")} | {
+    "iou": "IoU",
+    "mm": "(mm)",
+    "percent": "(%)",
+}
 RULE_TITLES = {
     "any_voxel": "any voxel",
     "volume": "volume",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,16 +60,35 @@ def test_yours_stand_beside(cohort: Path) -> None:
     assert set(classes["yours"]["base"].values()) == {None}
     assert any("balanced accuracy, and yours stands beside it" in warning for warning in classes["warnings"])
     summary = comparison["models"]["base"]["segmentation"]["summary"]["foreground"]
-    assert masks["yours"]["base"]["hd"] == summary["hd"]["penalised"]["mean"]
-    assert masks["yours"]["base"]["dsc_std"] is None
+    assert masks["yours"]["base"]["hd_mm"] == summary["hd"]["penalised"]["mean"]
+    assert masks["yours"]["base"]["dsc_std"] == summary["dsc"]["penalised"]["std"] > 0
+    assert masks["yours"]["base"]["hd_std_mm"] == summary["hd"]["penalised"]["std"]
+    assert masks["yours"]["base"]["better_dsc_percent"] is None
+    assert masks["yours"]["multi"]["better_dsc_percent"] == masks["yours"]["multi"]["better_hd_percent"] == 100
     assert "yours are the 3 of" in masks["warnings"][0]
-    kinds = beside_published("ahmed2025", comparison)["tables"][0]
-    assert kinds["yours"]["multi"]["dice IPH"] == 1.0
-    assert kinds["yours"]["multi"]["dice SAH"] is None
-    assert "published of the level slice, yours of scans" in kinds["warnings"]
+    kinds, _, classes = beside_published("ahmed2025", comparison)["tables"]
+    slices = comparison["models"]["base"]["segmentation"]["summary"]["IPH"]["slices"]
+    assert kinds["yours"]["base"]["dice IPH"] == slices["dsc"] < 1
+    assert kinds["yours"]["multi"]["dice SAH"] is kinds["yours"]["base"]["iou IPH"] is None
+    assert "yours n/a: of slices there is DSC alone; means of scans do not mean the same" in kinds["warnings"]
+    assert set(classes["yours"]["multi"].values()) == {None}
+    for table in beside_published("hoseyni2024", comparison)["tables"]:  # IPH against IVH is no "any hemorrhage"
+        assert set(table["yours"]["multi"].values()) == {None}
+        assert "yours n/a: the table asks for a binary target, which no model has" in table["warnings"]
+
+
+def test_slices_and_patients_stand_beside_their_own_level_alone(whole_comparison: str) -> None:
+    comparison = json.loads(whole_comparison)
+    score = comparison["models"]["multi"]["classification"]["finding"]
+    slices, patients = beside_published("hoseyni2024", comparison)["tables"]
+    assert slices["yours"]["multi"]["f1"] == score["levels"]["slice"]["f1"]
+    assert patients["yours"]["multi"]["f1"] == score["levels"]["patient_any_slice"]["f1"]
+    score["levels"].clear()
     slices = beside_published("hoseyni2024", comparison)["tables"][0]
-    assert slices["yours"]["multi"]["f1"] == score["f1"]
-    assert "published of the level slice, yours of scans" in slices["warnings"]
+    assert set(slices["yours"]["multi"].values()) == {None}
+    assert any(
+        "published of the level slice, and target finding is scored of scans alone" in w for w in slices["warnings"]
+    )
 
 
 def test_an_unknown_paper_is_refused() -> None:
