@@ -174,7 +174,9 @@ def describe_classes(document: Mapping[str, Any]) -> Iterator[str]:
             )
             for class_name, entry in score["per_class"].items():
                 against = entry.get("against_head")
-                if against and against["p"] is not None:
+                if against and against["p"] is None:
+                    yield f"  head minus mask, {class_name}: p (DeLong) {p_text(against)}"
+                elif against:
                     yield (
                         f"  head minus mask, {class_name}: AUC {against['difference']:+.3f} ({_range(against)}), "
                         f"p = {against['p']:.3f} (DeLong)"
@@ -204,6 +206,13 @@ def describe_gate(gate: Mapping[str, Any]) -> Iterator[str]:
             f"{found['healthy']}, missed {missed['before']['n']} -> {missed['after']['n']} of "
             f"{found['with_reference']}, false positive volume {volume['before']:.2f} -> {volume['after']:.2f} mL"
         )
+
+
+def p_text(test: Mapping[str, Any]) -> str:
+    """Return p of a test with four digits; where there is none, n/a and why."""
+    from nnunet_multitask.evaluation.report_texts import reason
+
+    return text_of(test["p"], 4) + (f" ({reason(test['reason'])})" if test["p"] is None and "reason" in test else "")
 
 
 def _range(interval: Mapping[str, Any]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nnunet_multitask.cli._classes import describe_calibration, describe_gate
+from nnunet_multitask.cli._classes import describe_calibration, describe_gate, p_text
 from nnunet_multitask.cli._scoring import text_of
 
 
 def describe(comparison: Mapping[str, Any]) -> str:
     """Return the differences of a comparison as tables for the terminal."""
+    from nnunet_multitask.evaluation.report_texts import region_title
+
     baseline, primary = comparison["baseline"], comparison["test_options"]["primary"]
     width = max(5, *(len(name) for name in comparison["models"]))
     lines = [
@@ -30,6 +32,7 @@ def describe(comparison: Mapping[str, Any]) -> str:
             f"{text_of(summary['hd95']['penalised']['mean'], 2):>8}  {difference:>14}  {interval:>18}  {p:>15}  "
             f"{p_holm:>8}  {auc or '-'}"
         )
+    lines.append(f"DSC and HD95: {region_title('foreground', comparison)}")
     lines.append("missed and false positive cases count with DSC 0 and the diagonal of the image")
     lines += [line for name in comparison["comparisons"] for line in _verdicts(comparison, name)]
     for name, model in comparison["models"].items():
@@ -67,17 +70,17 @@ def _verdicts(comparison: Mapping[str, Any], name: str) -> Iterator[str]:
         )
     for target, tests in comparison["class_comparisons"][name].items():
         for label, auc in tests["auc"].items():
-            ends = _interval_text(auc)
+            ends = "" if auc["low"] is None else f" {_interval_text(auc)}"
             yield (
                 f"{name}: {target} AUC of {label} {text_of(auc['auc'])} against {text_of(auc['baseline_auc'])}, "
-                f"difference {text_of(auc['difference'])} {ends}, p (DeLong) {text_of(auc['p'], 4)}"
+                f"difference {text_of(auc['difference'])}{ends}, p (DeLong) {p_text(auc)}"
             )
         accuracy = tests["accuracy"]
         is_multilabel = comparison["models"][name]["classification"][target]["type"] == "multilabel"
         title = "subset accuracy (all classes right)" if is_multilabel else "accuracy"
         yield (
             f"{name}: {target} {title} {text_of(accuracy['model'])} against {text_of(accuracy['baseline'])}, "
-            f"p (McNemar) {text_of(accuracy['mcnemar']['p'], 4)}"
+            f"p (McNemar) {p_text(accuracy['mcnemar'])}"
         )
 
 

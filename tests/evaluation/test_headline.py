@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nnunet_multitask.cli._classes import describe_classes
 from nnunet_multitask.cli._comparison_text import describe
 from nnunet_multitask.evaluation.comparison import compare_folders
 from nnunet_multitask.evaluation.headline import headline_rows
@@ -68,3 +69,17 @@ def test_the_accuracy_of_several_labels_is_that_of_all_classes_right(findings: P
 
 def test_the_accuracy_of_exclusive_classes_keeps_its_name(cohort: Path) -> None:
     assert [row.title for row in headline_rows(compare(cohort)) if row.part == "classification"] == ["AUC", "Accuracy"]
+
+
+def test_the_console_says_of_what_its_dsc_is_and_why_there_is_no_p(findings: Path) -> None:
+    sidecar = json.loads((findings / "class_labels.json").read_text())
+    for case_id in ("c1", "c2"):
+        sidecar["cases"][case_id]["group"] = "p1"
+    (findings / "class_labels.json").write_text(json.dumps(sidecar))
+    document = compare(findings)
+    text = describe(document)
+    assert "DSC and HD95: all labels together\n" in text
+    assert "difference 0.000, p (DeLong) n/a (several cases of a patient)" in text
+    assert "p (McNemar) n/a (several cases of a patient)" in text
+    model = {"calibration": None, **document["models"]["multi"]}
+    assert "  head minus mask, IPH: p (DeLong) n/a (several cases of a patient)" in "\n".join(describe_classes(model))
