@@ -20,7 +20,7 @@ DEFINITIONS = {
     "false_positive_ml": "predicted volume outside the reference, in mL, over all scans",
     "healthy_false_positive_ml": "the part of it in healthy scans",
     "missed": "scans with a reference and no predicted voxel",
-    "wrongly_cleared": "scans with a reference whose mask was not empty before the gate",
+    "wrongly_cleared": "scans with a reference whose mask was not empty before the gate, and the gate cleared it",
     "dsc": "mean DSC over scans with a reference or a predicted voxel before the gate; a missed or wrongly cleared "
     "scan and a false alarm count 0, a false alarm that the gate clears counts 1",
     "curve": "the same counts for thresholds of the probability to be positive",

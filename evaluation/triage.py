@@ -18,7 +18,7 @@ from nnunet_multitask.targets import Target
 REPEATS = 200
 SEED = 20250101  # fixed: the same scans give the same waits
 DEFINITION = (
-    f"simulation, {REPEATS} times with a fixed seed: all scans arrive once, in random order, as a Poisson process; one "
+    f"Simulation, {REPEATS} times with a fixed seed: all scans arrive once, in random order, as a Poisson process; one "
     "reader takes the same time for each scan and is never interrupted; the next scan is the one that came first, or "
     "the waiting one with the highest probability. Wait: from arrival to the start of reading; median over all "
     "positive scans of all repeats. Simulated: real lists have other readers, urgencies and hours"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.evaluation.gate import gate_document, gate_effect, parse_gate
+from nnunet_multitask.evaluation.gate import DEFINITIONS, gate_document, gate_effect, parse_gate
 from nnunet_multitask.evaluation.predictions import Classification, Prediction
 from nnunet_multitask.targets import Target
 
@@ -61,6 +61,10 @@ def test_by_hand() -> None:
     assert found["dsc"]["before"] == {"mean": pytest.approx((0 + 0 + 0.7 + 0.6 + 0) / 5), "n": 5}
     assert found["dsc"]["after"] == {"mean": pytest.approx((1 + 0 + 0.7 + 0 + 0) / 5), "n": 5}
     json.dumps(document, allow_nan=False)
+
+
+def test_the_definition_of_wrongly_cleared_says_that_the_gate_did_it() -> None:
+    assert DEFINITIONS["wrongly_cleared"].endswith("was not empty before the gate, and the gate cleared it")
 
 
 def test_the_curve_goes_from_open_to_closed() -> None:

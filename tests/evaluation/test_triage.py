@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.evaluation.triage import simulate_triage, triage_models, waits
+from nnunet_multitask.evaluation.triage import DEFINITION, simulate_triage, triage_models, waits
 
 
 def test_waits_by_hand() -> None:
@@ -63,3 +63,7 @@ def test_models_and_classes() -> None:
         triage_models(several, "u:a", **rates)
     with pytest.raises(InputError, match=r"\[bad-rate\] .*got 0 scans per hour"):
         triage_models(several, "t:a", arrivals_per_hour=0, minutes_per_scan=4)
+
+
+def test_the_definition_is_a_sentence_of_the_page() -> None:
+    assert DEFINITION.startswith("Simulation, 200 times with a fixed seed")
