@@ -26,6 +26,7 @@ from nnunet_multitask.evaluation.class_evaluation import (
 from nnunet_multitask.evaluation.label_agreement import reference_contradictions
 from nnunet_multitask.evaluation.levels import patient_of
 from nnunet_multitask.evaluation.regions import Regions
+from nnunet_multitask.evaluation.same_masks import same_masks
 from nnunet_multitask.evaluation.scoring import DEFINITIONS as SCORING_DEFINITIONS
 from nnunet_multitask.evaluation.scoring import CaseScore, CaseTask, ScoringOptions, score_case
 from nnunet_multitask.evaluation.slices import slice_questions
@@ -126,7 +127,9 @@ def evaluate_folders(
     }
     geometry = {case_id: score.geometry for case_id, score in scored.items()}
     cases = {case_id: score.regions for case_id, score in scored.items()}
-    warnings = [warning for score in scored.values() for warning in score.warnings]
+    same = same_masks(Path(reference_dir), references, Path(prediction_dir), predictions)
+    warnings = [] if same is None else [same]
+    warnings += [warning for score in scored.values() for warning in score.warnings]
     warnings += found_classes.warnings
     warnings += reference_contradictions(cases, regions.values, sidecar)
     for warning in warnings:

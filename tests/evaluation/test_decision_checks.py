@@ -65,7 +65,7 @@ def evaluate(cohort: Path) -> Callable[..., list[str]]:
             sidecar=read_sidecar(cohort / "class_labels.json"),
             classes=ClassOptions(**options),
         )
-        return list(document["warnings"])
+        return [warning for warning in document["warnings"] if "decision" in warning]
 
     return scored
 
