@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from nnunet_multitask.evaluation.out_of_fold import target_tables
 from nnunet_multitask.evaluation.predictions import Classification
 from nnunet_multitask.evaluation.thresholds import DEFAULT_RULES, RULE_TEXTS, parse_rule
 from nnunet_multitask.labels import LabelSidecar
+
+logger = logging.getLogger(__name__)
 
 CALIBRATION_VERSION = 1
 DEFINITIONS = {
@@ -72,6 +75,10 @@ def fit_calibration(
     fitted = {
         name: fit_target(table, parsed, list(faults[name])) for name, table in tables.items() if name not in whole
     }
+    for name, entry in fitted.items():
+        for text in entry["warnings"]:
+            code, _, fault = text.partition(": ")
+            logger.warning("WARN [%s] %s: target %s: %s", code, predicted.path, name, fault)
     cases = sorted({case_id for name in fitted for case_id in tables[name].case_ids})
     folds = sorted({predicted.folds[case_id] for case_id in cases if case_id in predicted.folds}, key=str)
     return {

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.evaluation.binary_metrics import decision_metrics
 from nnunet_multitask.evaluation.class_intervals import decision_intervals
+from nnunet_multitask.evaluation.delong import delong_interval
 from nnunet_multitask.evaluation.intervals import SEED
 from nnunet_multitask.evaluation.out_of_fold import TargetTable
 from nnunet_multitask.evaluation.probability_metrics import (
@@ -99,7 +101,8 @@ def fit_target(table: TargetTable, rules: Sequence[Rule], left_out: Sequence[str
     in_sample = whole.scale(table.probabilities)
     kept = [index for index, name in enumerate(table.target.classes) if name not in left_out]
     points: dict[str, dict[str, Any]] = {}
-    for question in questions(table):
+    asked = [question for question in questions(table) if question.name not in left_out]
+    for question in asked:
         column = table.truth[:, question.index], in_sample[:, question.index], honest[:, question.index]
         for rule in rules:
             key = rule.name, question.name
@@ -130,7 +133,31 @@ def fit_target(table: TargetTable, rules: Sequence[Rule], left_out: Sequence[str
         "after_in_sample": _quality(table, in_sample, kept),
         "operating_points": points,
         **({"reasons": whole.reasons} if whole.reasons else {}),
+        "warnings": [text for question in asked for text in _doubts(table, question, in_sample, whole.thresholds)],
     }
+
+
+def _doubts(
+    table: TargetTable,
+    question: Question,
+    in_sample: NDArray[np.float64],
+    thresholds: Mapping[tuple[str, str], float],
+) -> Iterator[str]:
+    """Yield what makes the thresholds of a class worthless: an AUC that may be chance, a threshold that parts nothing.
+
+    DeLong's interval takes cases for independent; where a patient has several it is too narrow and warns too seldom.
+    """
+    truth, score = table.truth[:, question.index], table.probabilities[:, question.index]
+    if truth.any() and not truth.all():
+        auc, interval = float(roc_auc_score(truth, score)), delong_interval(truth, score)
+        if auc <= 0.5 or (interval.low is not None and interval.low <= 0.5):
+            ends = "" if interval.low is None else f", 95 % interval {interval.low:.3f} to {interval.high:.3f}"
+            yield f"no-better-than-chance: {question.name}: AUC {auc:.3f}{ends}: no threshold of it is of use"
+    for (rule, name), threshold in thresholds.items():
+        called = in_sample[:, question.index] >= threshold
+        if name == question.name and (called.all() or not called.any()):
+            what = "every case" if called.all() else "no case"
+            yield f"useless-threshold: {name}: {rule} (from {threshold:.4f} on) calls {what} positive"
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def describe(document: Mapping[str, Any]) -> Iterator[str]:
             scores = [entry[key]["per_class"][class_name] for key in ("before", "after", "after_in_sample")]
             shown = "  ".join(
                 "{} {} -> {} (in sample {})".format(title, *(text_of(score[key]) for score in scores))
-                for title, key in (("ECE", "ece_10_equal_mass"), ("Brier", "brier"))
+                for title, key in (("ECE (10 bins of equal mass)", "ece_10_equal_mass"), ("Brier", "brier"))
             )
             yield f"  {class_name}: temperature {temperature:.3f}  {shown}"
         for rule, of_class in entry["operating_points"].items():
@@ -126,6 +126,7 @@ def describe(document: Mapping[str, Any]) -> Iterator[str]:
                 yield (
                     f"  {rule}: {class_name} from {point['threshold']:.4f} on  sensitivity {text_of(found['recall'])}  "
                     f"specificity {text_of(found['specificity'])}  F1 {text_of(found['f1'])}"
+                    + (f"  ({point['reason'].replace('_', ' ')})" if "reason" in point else "")
                 )
         before, after = entry["before"]["log_loss"], entry["after"]["log_loss"]
         if after > before:

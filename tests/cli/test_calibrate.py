@@ -54,6 +54,16 @@ def test_the_folds_of_a_model(model: Path, capsys: pytest.CaptureFixture[str]) -
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_console_names_the_bins_and_why_a_rule_has_no_scores(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calibrate(model) == 0
+    out = capsys.readouterr().out
+    assert "  ECE (10 bins of equal mass) 0." in out
+    (line,) = [line for line in out.splitlines() if "mean_f1_over_folds" in line]
+    assert line.endswith("F1 n/a  (no threshold without one of the folds)")
+
+
 def test_an_earlier_calibration_is_replaced_only_on_request(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (model / "calibration.json").write_text("{}")
     assert calibrate(model) == 1

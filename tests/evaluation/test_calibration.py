@@ -227,3 +227,28 @@ def test_a_damaged_calibration_is_refused(tmp_path: Path) -> None:
         read_calibration(tmp_path / "calibration.json")
     with pytest.raises(InputError, match=r"\[bad-rule\]"):
         fit_calibration(simulated(BINARY, 10), rules=["nonsense"])
+
+
+def test_a_head_worse_than_chance_and_its_thresholds_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    table = simulated(BINARY, 80, seed=3)
+    other = {"none": "bleeding", "bleeding": "none"}
+    wrong = {case_id: {"finding": other[str(label["finding"])]} for case_id, label in table.references.items()}
+    document = fit_calibration(replace(table, references=wrong))
+    check_schema(document, "calibration.json", "calibration.json")
+    entry = document["targets"]["finding"]
+    codes = [warning.partition(":")[0] for warning in entry["warnings"]]
+    assert codes[0] == "no-better-than-chance"
+    called = {
+        rule: np.sum(point["bleeding"]["in_sample"]["confusion_matrix"], axis=0)
+        for rule, point in entry["operating_points"].items()
+    }
+    useless = [rule for rule, columns in called.items() if 0 in columns]
+    assert codes.count("useless-threshold") == len(useless) > 0
+    for rule in useless:
+        assert any(f": bleeding: {rule} (from " in warning for warning in entry["warnings"])
+    assert "WARN [no-better-than-chance] table.json: target finding: bleeding: AUC 0." in caplog.text
+
+
+def test_an_informative_head_has_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert fit_calibration(simulated(BINARY))["targets"]["finding"]["warnings"] == []
+    assert caplog.text == ""
