@@ -16,7 +16,7 @@ from nnunet_multitask.evaluation.aggregation import CaseScores
 from nnunet_multitask.evaluation.calibration import calibrate_classification, fingerprint, read_calibration
 from nnunet_multitask.evaluation.decision_checks import decision_mismatches
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME, Classification, read_classification
-from nnunet_multitask.evaluation.regions import Regions
+from nnunet_multitask.evaluation.regions import FOREGROUND, Regions
 from nnunet_multitask.evaluation.voxel_probabilities import maximum_probabilities
 from nnunet_multitask.labels import LabelSidecar
 
@@ -175,9 +175,30 @@ def score_masks_as_classes(
         "mask_classification": by_rule,
         "gate": None
         if options.gate is None or found.predicted is None
-        else gate.gate_document(found.predicted, cases, *gate.parse_gate(options.gate)),
+        else _gate(found.predicted, sidecar, cases, regions, options.gate),
         "calibration": found.calibration,
     }
+
+
+def _gate(
+    predicted: Classification, sidecar: LabelSidecar | None, cases: CaseScores, regions: Regions, question: str
+) -> dict[str, Any]:
+    """Return `gate_document` with "negative_region", and warn where it is one: that class is a lesion itself."""
+    document = gate.gate_document(predicted, cases, *gate.parse_gate(question))
+    name, negative = document["target"], document["negative"]
+    target = (sidecar.targets if sidecar is not None else {}).get(name, predicted.targets[name])
+    region = None if negative is None else mask_rules.regions_of_classes(target, regions.values).get(negative)
+    # all foreground stands for the second of two classes that no region tells apart, which says nothing of lesions
+    document["negative_region"] = None if region == FOREGROUND else region
+    if document["negative_region"] is not None:
+        logger.warning(
+            "WARN [gate-clears-lesions] --gate %s: expected a class without a lesion, but %s has the region %s: "
+            "the gate clears masks of scans that have a lesion; name the class of healthy scans",
+            question,
+            negative,
+            document["negative_region"],
+        )
+    return document
 
 
 def read_maxima(

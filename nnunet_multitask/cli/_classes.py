@@ -197,6 +197,8 @@ def describe_gate(gate: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines that tell what clearing the masks of negative scans would change, by region."""
     what = "no class" if gate["negative"] is None else gate["negative"]
     yield f"gate: masks of {gate['closed']} of {gate['cases']} scans cleared ({gate['target']}: {what})"
+    if gate["negative_region"] is not None:
+        yield f"  note: {gate['negative']} is itself a lesion (region {gate['negative_region']}): its masks are cleared"
     if not gate["calibrated"]:
         yield "  note: these probabilities are not calibrated"
     for region, found in gate["regions"].items():

@@ -182,6 +182,7 @@ def test_mask_gate_and_calibration_are_printed(folders: Path, capsys: pytest.Cap
     assert "kind: AUC 1.000  balanced accuracy 0.500  F1 0.000" in out  # 0.75 is below 0.8
     assert "kind by the mask, volume: AUC 1.000" in out
     assert "gate: masks of 2 of 2 scans cleared (kind: none)" in out
+    assert "itself a lesion" not in out  # "none" has no region
     assert "  foreground: healthy scans with a mask 0 -> 0 of 0, missed 0 -> 2 of 2, false positive volume 0.00" in out
     document = json.loads((folders / "out.json").read_text())
     check_schema(document, "evaluation.json", "out.json")

@@ -88,13 +88,17 @@ def test_calibrated_decisions_at_an_operating_point(
     assert "1 of 3 cases were used to fit it (c1)" in caplog.text
 
 
-def test_a_gate_needs_no_labels_of_classes(cohort: Path, write_nifti: Callable[..., Path]) -> None:
+def test_a_gate_needs_no_labels_of_classes(
+    cohort: Path, write_nifti: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
     write_nifti(cohort / "labels" / "c2.nii.gz", np.zeros((6, 20, 24), np.uint8))  # c2 is healthy
     document = evaluate(cohort, gate="subtype=IPH", sidecar=False)
     check_schema(document, "evaluation.json", "evaluation.json")
     assert (document["classification"], document["mask_classification"]) == ({}, {})
     gate = document["gate"]
     assert (gate["closed"], gate["negative"], gate["calibrated"]) == (2, "IPH", False)  # c2, and c3 by mistake
+    assert gate["negative_region"] == "IPH"
+    assert "WARN [gate-clears-lesions] --gate subtype=IPH: expected a class without a lesion, but IPH" in caplog.text
     found = gate["regions"]["foreground"]
     assert found["healthy_with_mask"]["before"]["n"] == 1
     assert found["healthy_with_mask"]["after"]["n"] == 0
