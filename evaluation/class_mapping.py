@@ -60,6 +60,9 @@ def read_class_mapping(
         InputErrors: every name that is unknown, missing, or could mean several things; targets whose types do not
             allow it.
     """
+    if "=" not in text and not text.endswith(".json") and not Path(text).is_file():
+        fault = f"expected A=B,C=D (class of the model = class of the data set) or a JSON file, got {text!r}"
+        raise InputError("bad-mapping", "--map-classes", fault, REMEDY)
     if text.endswith(".json") or "=" not in text:
         mapping = _from_file(Path(text))
     else:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_multitask.errors import InputError
+
 if TYPE_CHECKING:
     from nnunet_multitask.evaluation.dataset_json import DatasetInfo
     from nnunet_multitask.labels import LabelSidecar
@@ -53,6 +55,9 @@ def read_dataset_info(args: argparse.Namespace, prediction_dirs: Sequence[Path])
     """Return labels and file ending of the dataset that is scored."""
     from nnunet_multitask.evaluation.dataset_json import find_dataset_json, read_dataset_json
 
+    for folder in (args.reference, *prediction_dirs):
+        if not folder.is_dir():
+            raise InputError("missing-folder", folder, "expected a folder of masks, found none", "check the path")
     return read_dataset_json(args.dataset_json or find_dataset_json(args.reference, prediction_dirs))
 
 

@@ -94,3 +94,16 @@ def test_workers_and_output_leave_no_trace_in_the_document(cohort: Path, monkeyp
         documents.append((cohort / output[-1].removeprefix("--out=") / "comparison.json").read_bytes())
     assert documents[0] == documents[1]
     assert json.loads(documents[0])["command"] == "nnunet-multitask compare " + " ".join(inputs)
+
+
+def test_a_missing_folder_and_a_mapping_that_is_none_are_named(
+    cohort: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--output", str(cohort / "out")]
+    assert main(["evaluate", "--reference", "nope", "--prediction", str(cohort / "model"), *out]) == 1
+    assert "ERROR [missing-folder] nope: expected a folder of masks, found none" in capsys.readouterr().err
+    for name in ("baseline", "model"):
+        (cohort / name / DATASET_JSON).write_bytes((cohort / DATASET_JSON).read_bytes())
+    models = ["--baseline", str(cohort / "baseline"), "--model", str(cohort / "model")]
+    assert main(["compare", "--reference", str(cohort / "labels"), *models, *out, "--map-classes", "garbage"]) == 1
+    assert "ERROR [bad-mapping] --map-classes: expected A=B,C=D (class of the" in capsys.readouterr().err
