@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -63,25 +64,42 @@ def map_in_order(
 def _in_processes(function: Callable[[T], R], items: list[T], num_workers: int, description: str) -> Iterator[R]:
     # spawned, since a fork of a process that has started threads may hang
     context = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
     with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker) as pool:
         running: deque[Future[R]] = deque()
         try:
             for item in items:
                 if len(running) == ITEMS_IN_FLIGHT * num_workers:
                     yield running.popleft().result()
-                running.append(pool.submit(function, item))
+                with _ctrl_c_waits():  # a worker takes the mask over, and begins with long imports
+                    running.append(pool.submit(function, item))
             while running:
                 yield running.popleft().result()
         except BrokenProcessPool as error:
             fault = f"expected {num_workers} workers to finish, the system ended one, as a rule for want of memory"
             raise InputError("worker-killed", description, fault, "use fewer workers") from error
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():
+                if worker not in others:
+                    worker.terminate()  # nobody waits for what they have begun
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:
     # Ctrl-C reaches every process of a terminal: what then happens to the work is for the parent to say
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

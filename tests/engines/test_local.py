@@ -107,6 +107,38 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     assert wait_until(lambda: not any(map(is_running, workers)), 20)
 
 
+@pytest.mark.parametrize("moment", ["start", "work"])
+def test_ctrl_c_ends_all_at_once_and_only_the_parent_speaks(tmp_path: Path, moment: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "names = Path(sys.argv[1])\n"
+        "if __name__ != '__main__' and sys.argv[2] == 'start':\n"
+        "    (names / str(os.getpid())).touch()\n"
+        "    time.sleep(3)\n"
+        "from test_local import map_in_order, name_yourself_and_sleep\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n"
+        "        options = {'num_workers': 2, 'description': 'x', 'progress': False}\n"
+        "        list(map_in_order(name_yourself_and_sleep, [names] * 2, **options))\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted', file=sys.stderr)\n"
+    )
+    names = tmp_path / "names"
+    names.mkdir()
+    command = [sys.executable, str(script), str(names), moment]
+    parent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert wait_until(lambda: len(list(names.iterdir())) == 2, 60)
+        os.killpg(parent.pid, signal.SIGINT)  # as a terminal does
+        _, err = parent.communicate(timeout=40)  # the work would take 60 seconds
+    finally:
+        parent.kill()
+    assert err == "interrupted\n"
+
+
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     end = time.monotonic() + seconds
     while not condition():
