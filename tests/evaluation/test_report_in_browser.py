@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from nnunet_multitask.evaluation.comparison import compare_folders
-from nnunet_multitask.evaluation.report import write_report
+from nnunet_multitask.evaluation.report import render_report, write_report
 from nnunet_multitask.labels import read_sidecar
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -134,3 +134,24 @@ def test_the_page_with_everything_in_it(browser: Any, whole_comparison: str, tmp
 def _serious(page: Any) -> list[str]:
     found = axe.Axe().run(page).response["violations"]
     return [f"{v['id']}: {v['nodes'][0]['html']}" for v in found if v["impact"] in ("serious", "critical")]
+
+
+def test_three_models_fit_a_desktop_screen(browser: Any, cohort: Path, tmp_path: Path) -> None:
+    for name in ("second", "third"):
+        shutil.copytree(cohort / "model", cohort / name)
+    folders = {name: cohort / name for name in ("baseline", "second", "third")}
+    document = compare_folders(
+        cohort / "labels",
+        folders,
+        "baseline",
+        labels={"background": 0, "IPH": 1, "IVH": 2},
+        sidecar=read_sidecar(cohort / "class_labels.json"),
+        images_dir=cohort / "images",
+    )
+    (tmp_path / "three.html").write_text(render_report(document))
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((tmp_path / "three.html").as_uri())
+    assert page.evaluate("(t => t.scrollWidth <= t.parentElement.clientWidth)(document.querySelector('table.cases'))")
+    tops = page.evaluate("[...document.querySelector('.panels').children].map(picture => picture.offsetTop)")
+    assert len(tops) == 4
+    assert len(set(tops)) == 1  # the slice and three models side by side, no black row
