@@ -227,7 +227,7 @@ class ResumingMixin(ExtraStateMixin):
 
 
 def seed_of_epoch(seed: int, rank: int = 0, epoch: int = 0) -> int:
-    """Return the seed of a process and epoch; that of the first is the plain one, from which networks are initialised."""
+    """Return the seed of a process and epoch; the first epoch has the plain one, by which networks are initialised."""
     if epoch == 0:
         return seed + rank  # the same initial weights as in release 0.1.0
     return int(np.random.SeedSequence((seed, rank, epoch)).generate_state(1)[0])
