@@ -8,12 +8,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
 from nnunetv2.configuration import default_num_processes
 
-from nnunet_multitask import environment
-from nnunet_multitask.errors import InputError
 from nnunet_multitask.evaluation.calibration import CALIBRATION_NAME, read_calibration
 from nnunet_multitask.evaluation.gate import parse_gate
 from nnunet_multitask.inference.cases import CasePrediction
@@ -21,13 +18,8 @@ from nnunet_multitask.inference.classifying import ClassifyingPredictor
 from nnunet_multitask.inference.exporting import CaseReport, exporting
 from nnunet_multitask.inference.in_process import CaseResult, Image, predict_images
 from nnunet_multitask.inference.inputs import check_images, check_previous_stage
-from nnunet_multitask.inference.model import (
-    aggregations_of_plans,
-    check_model_folder,
-    check_same_targets,
-    finished_folds,
-    sha256_of,
-)
+from nnunet_multitask.inference.loading import load_model_folder
+from nnunet_multitask.inference.model import aggregations_of_plans, sha256_of
 from nnunet_multitask.inference.options import choose_aggregations, choose_operating_points
 from nnunet_multitask.inference.records import check_same_run
 from nnunet_multitask.inference.reporting import Reporting, check_reporting
@@ -55,50 +47,25 @@ class MultiTaskPredictor(ClassifyingPredictor):
         model_training_output_dir: str | Path,
         use_folds: Sequence[int | str] | int | str | None = None,
         checkpoint_name: str = "checkpoint_final.pth",
+        *,
+        trust_checkpoint: bool = False,
     ) -> None:
-        """Load a model.
+        """Load a model, without unpickling anything that could run.
 
         Args:
             model_training_output_dir: folder with ``plans.json`` and the folds.
             use_folds: the folds to average over; by default all that are finished.
             checkpoint_name: file in each fold's folder.
+            trust_checkpoint: unpickle the checkpoints, whatever they ask for, and warn.
 
         Raises:
-            InputError: no trained model there, one without heads, or folds with different targets.
+            InputError: no trained model there, one without heads, a checkpoint that is damaged or would run something,
+                or folds of different models.
         """
         folder = Path(model_training_output_dir)
-        if use_folds is None:
-            use_folds = finished_folds(folder, checkpoint_name)
-        elif isinstance(use_folds, (int, str)):
-            use_folds = [use_folds]
-        check_model_folder(folder, use_folds, checkpoint_name)
-        environment.activate()
-        try:
-            super().initialize_from_trained_model_folder(str(folder), use_folds, checkpoint_name)
-        except RuntimeError as error:
-            if "state_dict" not in str(error):
-                raise
-            raise InputError(
-                "other-network",
-                folder,
-                "expected the weights of the network that plans.json describes, got those of another one",
-                "predict with the version of nnunet-multitask that trained it, or train it again",
-            ) from error
+        self.model = load_model_folder(self, folder, use_folds, checkpoint_name, trust_checkpoint=trust_checkpoint)
         self.folder = folder
         self.read_heads(folder / "plans.json")
-        files = {fold: folder / f"fold_{fold}" / checkpoint_name for fold in use_folds}
-        if len(files) > 1:
-            plans_by_fold = {str(fold): _plans_of_checkpoint(file) for fold, file in files.items()}
-            check_same_targets(folder, self.targets, plans_by_fold)
-        # the folder's name is trainer__plans__configuration, but a folder may have been renamed
-        checkpoint_arguments = _init_args_of_checkpoint(next(iter(files.values())))
-        self.model = {
-            "trainer": self.trainer_name,
-            "plans": self.plans_manager.plans_name,
-            "configuration": checkpoint_arguments["configuration"],
-            "folds": list(use_folds),
-            "checkpoint_sha256": {str(fold): sha256_of(file) for fold, file in files.items()},
-        }
         self.configure()
 
     def manual_initialization(self, *args: Any, **kwargs: Any) -> None:
@@ -317,14 +284,3 @@ class MultiTaskPredictor(ClassifyingPredictor):
             run.finish(self.model, self.settings, self.targets, self.worklist)
         finally:
             self._run = None
-
-
-def _init_args_of_checkpoint(path: Path) -> Mapping[str, Any]:
-    checkpoint = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
-    arguments: Mapping[str, Any] = checkpoint["init_args"]
-    return arguments
-
-
-def _plans_of_checkpoint(path: Path) -> Mapping[str, Any]:
-    plans: Mapping[str, Any] = _init_args_of_checkpoint(path)["plans"]
-    return plans

@@ -1,0 +1,70 @@
+"""Loading a model folder as nnU-Net does, after its checkpoints were read safely and compared with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+from nnunet_multitask import environment
+from nnunet_multitask.inference.checkpoints import load_checkpoint_file, safe_loading
+from nnunet_multitask.inference.consistency import check_same_model, check_weights, other_network
+from nnunet_multitask.inference.model import check_model_folder, finished_folds, sha256_of
+
+
+def load_model_folder(
+    predictor: nnUNetPredictor,
+    folder: Path,
+    use_folds: Sequence[int | str] | int | str | None = None,
+    checkpoint_name: str = "checkpoint_final.pth",
+    *,
+    with_heads: bool = True,
+    trust_checkpoint: bool = False,
+) -> dict[str, Any]:
+    """Load a model into nnU-Net's predictor, without unpickling anything that could run.
+
+    Args:
+        predictor: gets network, plans and weights by the method of ``nnUNetPredictor``.
+        folder: with ``plans.json``, ``dataset.json`` and the folds.
+        use_folds: the folds to average over; by default all that are finished.
+        checkpoint_name: file in each fold's folder.
+        with_heads: refuse a stock model.
+        trust_checkpoint: unpickle the checkpoints, whatever they ask for, and warn.
+
+    Returns:
+        What the model is: ``trainer``, ``plans``, ``configuration``, ``folds``, and ``checkpoint_sha256`` by fold.
+
+    Raises:
+        InputError: no trained model there, one without heads, a checkpoint that is damaged or would run something,
+            folds of different models, weights of another network.
+    """
+    if use_folds is None:
+        use_folds = finished_folds(folder, checkpoint_name)
+    elif isinstance(use_folds, (int, str)):
+        use_folds = [use_folds]
+    check_model_folder(folder, use_folds, checkpoint_name, with_heads=with_heads)
+    files = {str(fold): folder / f"fold_{fold}" / checkpoint_name for fold in use_folds}
+    environment.activate()
+    with safe_loading(trust_checkpoint=trust_checkpoint):
+        checkpoints = {fold: load_checkpoint_file(file) for fold, file in files.items()}
+        check_same_model(folder, checkpoints, files)
+        try:
+            nnUNetPredictor.initialize_from_trained_model_folder(predictor, str(folder), use_folds, checkpoint_name)
+        except RuntimeError as error:
+            if "state_dict" not in str(error):
+                raise
+            difference = str(error).splitlines()[1:2] or [str(error)]
+            raise other_network(folder, f"by torch: {difference[0].strip()}") from error
+    network: Any = predictor.network
+    for fold, checkpoint in checkpoints.items():  # nnU-Net itself looks at the first one, the others fail in mid-run
+        check_weights(checkpoint["network_weights"], getattr(network, "_orig_mod", network), files[fold])
+    return {
+        "trainer": predictor.trainer_name,
+        "plans": predictor.plans_manager.plans_name,
+        # the folder's name is trainer__plans__configuration, but a folder may have been renamed
+        "configuration": next(iter(checkpoints.values()))["init_args"]["configuration"],
+        "folds": list(use_folds),
+        "checkpoint_sha256": {fold: sha256_of(file) for fold, file in files.items()},
+    }
