@@ -10,7 +10,7 @@ from nnunet_multitask.dataset_conversion.case_checks import CaseFindings
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.labels import LabelSidecar
-from nnunet_multitask.splits import TRAINING_REMEDY, VALIDATION_REMEDY, groups_on_both_sides, lacking_classes
+from nnunet_multitask.splits import groups_on_both_sides, lacking_classes, lacking_remedy
 
 Fold = Mapping[str, Sequence[str]]
 
@@ -114,8 +114,8 @@ def fold_faults(
             fault = f"expected every patient on one side, got {_some(groups)} in training and validation"
             errors.append(InputError("leaking-group", place, fault, split_up))
         for part, side, found, then, remedy in (
-            ("train", "training", errors, "training is refused", TRAINING_REMEDY),
-            ("val", "validation", warnings, "its AUC is null", VALIDATION_REMEDY),
+            ("train", "training", errors, "training is refused", lacking_remedy("train")),
+            ("val", "validation", warnings, "its AUC is null", lacking_remedy("val")),
         ):
             for name, classes in lacking_classes(sidecar, fold[part]).items():
                 absent = [label for label in classes if label not in lacking_at_all.get(name, ())]

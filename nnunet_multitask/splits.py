@@ -22,13 +22,6 @@ SPLITS = {
     "test": ("test", "testing", "ts"),
 }
 
-# what can be done about folds that lack a class
-TRAINING_REMEDY = (
-    "label more patients (each class needs two at least, with and without it), use fewer folds or another --seed, or "
-    "merge or drop the class or its target in class_labels.json"
-)
-VALIDATION_REMEDY = "the AUC of these folds is null: use fewer folds, or score all folds together (out of fold)"
-
 Fold = dict[str, list[str]]
 
 _SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
@@ -140,7 +133,8 @@ def check_fold(sidecar: LabelSidecar, fold: Mapping[str, Sequence[str]], where: 
     """
     leaking = groups_on_both_sides(sidecar, fold)
     if leaking:
-        raise _leak(leaking, where, "make folds of whole patients: `nnunet-multitask split DATASET --overwrite`")
+        command = f"`nnunet-multitask split {_dataset_of(where)} --overwrite`"
+        raise _leak(leaking, where, f"make folds of whole patients: {command}")
 
 
 def lacking_classes(sidecar: LabelSidecar, case_ids: Collection[str]) -> dict[str, list[str]]:
@@ -166,22 +160,51 @@ def check_splits(sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[s
     Raises:
         InputErrors: one for each target, with its classes and folds.
     """
-    errors = _folds_lacking(sidecar, splits, "train", "training", TRAINING_REMEDY)
+    errors = _folds_lacking(sidecar, splits, "train", "training")
     if errors:
         raise InputErrors(errors)
 
 
 def split_warnings(sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[str]]]) -> list[InputError]:
     """Return, for each target, which classes some folds have no case of, or no case without, in validation."""
-    return _folds_lacking(sidecar, splits, "val", "validation", VALIDATION_REMEDY)
+    return _folds_lacking(sidecar, splits, "val", "validation")
+
+
+def lacking_remedy(part: str, folds: str = "use fewer folds") -> str:
+    """Return what can be done about folds of which the part, "train" or "val", lacks a class.
+
+    Args:
+        part: the part.
+        folds: advice about the number of folds; empty where no number helps.
+    """
+    if part == "val":
+        advice = f"{folds}, or " if folds else ""
+        return f"the AUC of these folds is null: {advice}score all folds together (out of fold)"
+    advice = f"{folds} or another --seed, " if folds else ""
+    return (
+        f"label more patients (each class needs two at least, with and without it), {advice}or merge or drop the class "
+        "or its target in class_labels.json"
+    )
+
+
+def most_folds(sidecar: LabelSidecar, case_ids: Collection[str], part: str, below: int) -> int | None:
+    """Return the largest number of folds below ``below`` of which no part, "train" or "val", lacks a class, if any."""
+    for num_folds in range(min(below - 1, len(group_cases(sidecar, case_ids))), 1, -1):
+        if not any(lacking_classes(sidecar, fold[part]) for fold in make_splits(sidecar, case_ids, num_folds)):
+            return num_folds
+    return None
 
 
 def _folds_lacking(
-    sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[str]]], part: str, side: str, remedy: str
+    sidecar: LabelSidecar, splits: Sequence[Mapping[str, Sequence[str]]], part: str, side: str
 ) -> list[InputError]:
     case_ids = {case_id for fold in splits for key in ("train", "val") for case_id in fold[key]}
     num_groups = len(group_cases(sidecar, case_ids))
     lacking = [lacking_classes(sidecar, fold[part]) for fold in splits]
+    if not any(lacking):
+        return []
+    fewer = most_folds(sidecar, case_ids, part, len(splits))
+    remedy = lacking_remedy(part, f"use --folds {fewer}" if fewer else "")
     found = []
     for name, target in sidecar.targets.items():
         shown = []
@@ -245,6 +268,12 @@ def _has(sidecar: LabelSidecar, case_id: str, target: str, label: str) -> bool:
 def _group(sidecar: LabelSidecar, case_id: str) -> str:
     group = sidecar.cases.get(case_id, Case()).group
     return f"case {case_id}" if group is None else f"group {group}"
+
+
+def _dataset_of(splits_file: str | Path) -> str:
+    """Return the id of the dataset whose folder a split file lies in, a placeholder where it lies elsewhere."""
+    name = Path(splits_file).absolute().parent.name
+    return str(int(name[7:10])) if name.startswith("Dataset") and name[7:10].isdecimal() else "DATASET"
 
 
 def _leak(groups: Sequence[str], where: str | Path, remedy: str) -> InputError:

@@ -179,6 +179,8 @@ def test_check_fold_names_the_patient() -> None:
     check_fold(labels, {"train": ["b1"], "val": ["a1", "a2"]}, "splits_final.json")
     with pytest.raises(InputError, match=r"\[leaking-group\] splits_final.json: .* a -> make folds of whole patients"):
         check_fold(labels, {"train": ["a1", "b1"], "val": ["a2"]}, "splits_final.json")
+    with pytest.raises(InputError, match="`nnunet-multitask split 7 --overwrite`"):
+        check_fold(labels, {"train": ["a1", "b1"], "val": ["a2"]}, "pre/Dataset007_Toy/splits_final.json")
 
 
 def test_lacking_classes() -> None:
@@ -201,9 +203,20 @@ def test_warnings_name_class_and_folds() -> None:
     (validation,) = split_warnings(labels, splits)
     assert (training.code, validation.code) == ("class-without-training", "class-without-validation")
     assert f"got but one kind of IVH in fold {alone} (1 of 9 patients have it)" in training.fault
-    assert "fewer folds" in training.remedy
+    assert "folds" not in training.remedy  # one patient has it: no number of folds helps
+    assert "folds, or" not in validation.remedy
     assert "merge or drop the class or its target" in training.remedy
     assert f"got but one kind of IVH in fold {others} (1 of 9" in validation.fault
     balanced = labelled(IPH=8, IVH=4)
     check_splits(balanced, make_splits(balanced, balanced.cases, num_folds=3))
     assert split_warnings(balanced, make_splits(balanced, balanced.cases, num_folds=3)) == []
+
+
+def test_the_remedy_names_a_number_of_folds_that_works() -> None:
+    labels = labelled(IPH=9, IVH=2)
+    (warning,) = split_warnings(labels, make_splits(labels, labels.cases, num_folds=5))
+    assert "use --folds 2, or score all folds together" in warning.remedy
+    assert split_warnings(labels, make_splits(labels, labels.cases, num_folds=2)) == []
+    together = [{"train": ["IPH_0", "IPH_1"], "val": ["IVH_0", "IVH_1"]}] * 3
+    with pytest.raises(InputErrors, match="use --folds 2 or another --seed, or merge or drop"):
+        check_splits(labels, together)

@@ -2,9 +2,8 @@
 
 nnU-Net takes the folds from $nnUNet_preprocessed/DATASET/splits_final.json where that file exists. Every fold has its
 share of the cases and of each class of each target, as far as whole patients allow. The same seed gives the same folds.
-Folds
-of which one has no training case with, or none without, a class are refused, as training would refuse them. An existing
-file with other folds is kept, unless --overwrite is given.
+Folds of which one has no training case with, or none without, a class are refused, as training would refuse them. An
+existing file with other folds is kept, unless --overwrite is given.
 
   nnunet-multitask split 200                             five folds
   nnunet-multitask split 200 --from-sidecar              one fold: the official training and validation cases
