@@ -36,6 +36,7 @@ from nnunet_multitask.training.patch_labels import PatchLabels
 from nnunet_multitask.training.patches import telling_slices
 from nnunet_multitask.training.plans_block import branch_block
 from nnunet_multitask.training.preconditions import (
+    check_branch_of_plans,
     check_datasets_were_asked_for,
     check_network_builder,
     check_nothing_is_lost,
@@ -67,6 +68,7 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
     ) -> None:
         check_nothing_is_lost(type(self), MultiTaskMixin, ("train_step",))
         check_network_builder(type(self), MultiTaskMixin)
+        check_branch_of_plans(plans)
         super().__init__(plans, configuration, fold, dataset_json, device)
 
     def initialize(self) -> None:

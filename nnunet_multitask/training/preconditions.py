@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunet_multitask.config import config_from_plans
+from nnunet_multitask.datasets import optional_folder, required_folder
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.checkpoints import load_checkpoint_file
+from nnunet_multitask.training.supervision import load_sidecar
 
 
 def check_order_of_bases(trainer: type, mixin: type) -> None:
@@ -73,6 +76,20 @@ def check_network_builder(trainer: type, mixin: type) -> None:
                     f"got ({', '.join(names)})",
                     "bring it to the present signature of nnU-Net",
                 )
+
+
+def check_branch_of_plans(plans: Mapping[str, Any]) -> None:
+    """Refuse plans whose settings of the branch do not fit, or whose dataset has no class labels.
+
+    nnU-Net makes the folder of the fold when it makes the trainer: this is called before.
+
+    Raises:
+        InputError, InputErrors: settings that do not fit; no sidecar, or one with faults.
+    """
+    config_from_plans(plans)
+    name = str(plans["dataset_name"])
+    raw = optional_folder("nnUNet_raw")
+    load_sidecar(None if raw is None else raw / name, required_folder("nnUNet_preprocessed") / name)
 
 
 def check_datasets_were_asked_for(trainer: type, were_asked_for: bool) -> None:

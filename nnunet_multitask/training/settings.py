@@ -65,6 +65,7 @@ class TrainingSettingsMixin(SteppingMixin, ResumingMixin):
         if not nnUNet_results.is_set():
             required_folder("nnUNet_results")  # names it; nnU-Net would fail with a TypeError
         check_nothing_is_lost(type(self), TrainingSettingsMixin, ("configure_optimizers",))
+        schedule_from_plans(plans, self.default_schedule)  # refused before nnU-Net makes its folders
         super().__init__(plans, configuration, fold, dataset_json, device)
         schedule = schedule_from_plans(self.plans_manager.plans, self._schedule_of_bases())
         self.schedule = schedule

@@ -31,7 +31,7 @@ def load_sidecar(raw_dataset: Path | None, preprocessed_dataset: Path) -> LabelS
     copy = preprocessed_dataset / SIDECAR_NAME
     if raw_dataset is not None and (raw_dataset / SIDECAR_NAME).is_file():
         sidecar = read_sidecar(raw_dataset / SIDECAR_NAME)
-        if not copy.is_file() or read_sidecar(copy) != sidecar:
+        if not _holds(copy, sidecar):
             write_json(copy, sidecar.to_json())
         return sidecar
     if copy.is_file():
@@ -40,8 +40,17 @@ def load_sidecar(raw_dataset: Path | None, preprocessed_dataset: Path) -> LabelS
         "missing-sidecar",
         (raw_dataset or preprocessed_dataset) / SIDECAR_NAME,
         "expected the class labels of the dataset, got no such file",
-        "write it with `nnunet-multitask convert`, or train the baseline with -tr nnUNetTrainer",
+        "write it with `nnunet-multitask labels import` or `nnunet-multitask convert`, or train without classes: "
+        "-tr nnUNetTrainerBaseline",
     )
+
+
+def _holds(copy: Path, sidecar: LabelSidecar) -> bool:
+    """Tell whether the copy is there and equal; one that is damaged is written again."""
+    try:
+        return copy.is_file() and read_sidecar(copy) == sidecar
+    except (InputError, InputErrors):
+        return False
 
 
 class CaseLabels:

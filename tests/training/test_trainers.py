@@ -11,7 +11,6 @@ import torch
 from nnunetv2.run.run_training import get_trainer_from_args
 
 from nnunet_multitask.config import SHORT_SCHEDULE, ScheduleConfig
-from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import read_mask
 from nnunet_multitask.inference.model import aggregations_of_plans
 from nnunet_multitask.training import trainers
@@ -171,28 +170,6 @@ def test_same_seed_same_losses(micro_env):
     assert losses[0] == losses[1]
 
 
-def test_class_weights_come_from_the_training_fold_only(micro_env):
-    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
-    trainer.initialize()
-    trainer.get_tr_and_val_datasets()
-    train, _ = trainer.do_split()
-    kinds = [trainer.sidecar.cases[case].labels["subtype"] for case in train]
-    expected = [len(kinds) / (2 * kinds.count(name)) for name in ("IPH", "IVH")]
-    assert trainer.classification_loss.class_weights["subtype"].tolist() == pytest.approx(expected)
-
-
-def test_unknown_labels_leave_the_heads_alone(micro_env, sidecar):
-    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
-    trainer.on_train_start()
-    batch = next(trainer.dataloader_train)
-    trainer.case_labels._labels = {case: {} for case in trainer.case_labels._labels}
-    heads = [p.detach().clone() for p in trainer.network.heads.parameters()]
-    for group in trainer.optimizer.param_groups:
-        group["weight_decay"] = 0
-    assert float(trainer.train_step(batch)["train_losses_classification"]) == 0
-    assert all(torch.equal(a, b) for a, b in zip(heads, trainer.network.heads.parameters(), strict=True))
-
-
 def test_vanilla_log_is_filled_up(micro_env, tmp_path):
     trainer = make_trainer("nnUNetTrainerMultiTaskShort")
     trainer.run_training()
@@ -204,102 +181,6 @@ def test_vanilla_log_is_filled_up(micro_env, tmp_path):
     again.load_checkpoint(str(tmp_path / "vanilla.pth"))
     assert len(again.logger.get_value("subtype/auc", None)) == again.current_epoch == 2
     assert np.isnan(again.logger.get_value("subtype/auc", None)).all()
-
-
-def test_missing_sidecar_is_named(micro_env, sidecar):
-    hidden = sidecar.with_suffix(".hidden")
-    sidecar.rename(hidden)
-    (micro_env.preprocessed / sidecar.name).unlink(missing_ok=True)
-    try:
-        with pytest.raises(InputError, match=r"\[missing-sidecar\] .*class_labels\.json: .*nnunet-multitask convert"):
-            make_trainer("nnUNetTrainerMultiTaskShort").initialize()
-    finally:
-        hidden.rename(sidecar)
-
-
-def test_preprocessed_copy_of_the_sidecar_is_enough(micro_env, sidecar, monkeypatch):
-    make_trainer("nnUNetTrainerMultiTaskShort").initialize()
-    monkeypatch.delenv("nnUNet_raw")
-    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
-    trainer.initialize()
-    assert list(trainer.targets) == ["subtype"]
-
-
-def test_case_without_entry_is_named(micro_env, sidecar, edit):
-    victim = sorted(json.loads(sidecar.read_text())["cases"])
-    trained = {p.name[: -len("_0000.nii.gz")] for p in (micro_env.raw / "imagesTr").iterdir()}
-    victim = next(case for case in victim if case in trained)
-    edit(sidecar, lambda document: document["cases"].pop(victim))
-    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
-    trainer.initialize()
-    with pytest.raises(InputErrors, match=rf"\[case-without-entry\] .*{victim}: expected an entry"):
-        trainer.get_tr_and_val_datasets()
-
-
-def test_target_with_one_class_is_refused(micro_env, sidecar, edit):
-    def change(document):
-        for case in document["cases"].values():
-            case["labels"]["subtype"] = "IPH"
-
-    edit(sidecar, change)
-    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
-    trainer.initialize()
-    with pytest.raises(InputErrors, match=r"\[class-without-case\] .*subtype: .*IVH 0"):
-        trainer.get_tr_and_val_datasets()
-
-
-def test_other_targets_than_the_folds_before_are_refused(micro_env, sidecar, edit):
-    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
-    trainer.on_train_start()
-    edit(sidecar, lambda document: document["targets"]["subtype"]["classes"].reverse())
-    with pytest.raises(InputError, match=r"(?s)\[targets-changed\] .*'IPH', 'IVH'.*'IVH', 'IPH'"):
-        make_trainer("nnUNetTrainerMultiTaskShort", fold=1).initialize()
-
-
-def test_folds_are_made_by_class_and_patient_where_none_exist(micro_env):
-    path = micro_env.preprocessed / "splits_final.json"
-    before = path.read_text()
-    path.unlink()
-    try:
-        trainer = make_trainer("nnUNetTrainerBaselineShort")
-        trainer.initialize()
-        trainer.do_split()
-        splits = json.loads(path.read_text())
-        assert len(splits) == 5
-        assert sorted(case for split in splits for case in split["val"]) == sorted(
-            p.name[: -len("_0000.nii.gz")] for p in (micro_env.raw / "imagesTr").iterdir()
-        )
-    finally:
-        path.write_text(before)
-
-
-def test_folds_that_cannot_have_a_class_in_training_are_refused_and_not_written(micro_env, sidecar, edit):
-    def one_ivh(document):
-        for index, case in enumerate(document["cases"].values()):
-            case["labels"]["subtype"] = "IPH" if index else "IVH"
-
-    trainer = make_trainer("nnUNetTrainerBaselineShort")
-    trainer.initialize()
-    edit(sidecar, one_ivh)
-    path = micro_env.preprocessed / "splits_final.json"
-    before = path.read_text()
-    path.unlink()
-    try:
-        with pytest.raises(InputErrors, match=r"\[class-without-training\] targets/subtype"):
-            trainer.do_split()
-        assert not path.exists()
-    finally:
-        path.write_text(before)
-
-
-def test_a_patient_on_both_sides_is_refused(micro_env, sidecar, edit):
-    fold = json.loads((micro_env.preprocessed / "splits_final.json").read_text())[0]
-    for case in (fold["train"][0], fold["val"][0]):
-        edit(sidecar, lambda document, case=case: document["cases"][case].update(group="P7"))
-    trainer = make_trainer("nnUNetTrainerMultiTaskShort")
-    trainer.initialize()
-    with pytest.raises(InputError, match=r"\[leaking-group\] .*splits_final.json: .*training and validation: P7 -> "):
-        trainer.do_split()
 
 
 @pytest.mark.parametrize(("plans", "configuration"), [("micro", "3d_fullres"), ("micro2d", "2d")])
