@@ -151,8 +151,11 @@ class ScheduleConfig:
         for name in ("epochs", "iterations", "val_iterations", "restart_epochs", "restart_factor", "save_every"):
             _check_range(self, name, 1, None)
         _check_range(self, "case_validation_cases", 1, None)
-        for name in ("learning_rate", "weight_decay", "micro_batch_size", "early_stopping_patience", "seed"):
+        for name in ("weight_decay", "micro_batch_size", "early_stopping_patience"):
             _check_range(self, name, 0, None)
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate!r}")
+        _check_range(self, "seed", 0, 2**31 - 1)  # numpy takes 32 bits, and each process adds its number
         _check_range(self, "case_validation_every", 0, None)
         _check_range(self, "foreground_oversampling", 0, 1)
 
@@ -233,8 +236,8 @@ def _check_types(settings: Any) -> None:
             if value not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(kind)))}, got {value!r}")
         elif kind is float:
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-                raise ValueError(f"{name} must be a number, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value!r}")
         elif type(value) is not kind:
             raise ValueError(f"{name} must be of type {kind.__name__}, got {value!r}")
 

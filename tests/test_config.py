@@ -41,8 +41,9 @@ def test_unknown_setting_names_the_nearest():
     ("name", "value", "message"),
     [
         ("dropout", 1.5, "between 0 and 0.95, got 1.5"),
-        ("dropout", "much", "must be a number, got 'much'"),
-        ("dropout", float("nan"), "must be a number, got nan"),
+        ("dropout", "much", "must be a finite number, got 'much'"),
+        ("dropout", float("nan"), "must be a finite number, got nan"),
+        ("classification_weight", float("inf"), "must be a finite number, got inf"),
         ("fusion_channels", 8.0, "must be of type int, got 8.0"),
         ("pooling", "max", "must be one of 'average', 'attention', 'guided', got 'max'"),
         ("empty_patch_weight", -0.1, "between 0 and 1, got -0.1"),
@@ -98,6 +99,19 @@ def test_text_becomes_the_type_of_the_setting():
     assert parse_value(MultiTaskConfig(), "pooling", "average") == "average"
     assert parse_value(ScheduleConfig(), "mirroring", "false") is False
     assert parse_value(MultiTaskConfig(), "fusion_channels", "many") == "many"  # refused later, with the setting's name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("learning_rate", 0.0, "must be above 0, got 0.0"),
+        ("learning_rate", float("inf"), "must be a finite number, got inf"),
+        ("seed", 2**31, "between 0 and 2147483647, got 2147483648"),
+    ],
+)
+def test_schedule_refuses_what_cannot_train(name, value, message):
+    with pytest.raises(InputError, match=f"{name} .*{message}"):
+        settings_from(ScheduleConfig(), {name: value}, "here")
 
 
 def test_schedule_refuses_a_negative_patience():

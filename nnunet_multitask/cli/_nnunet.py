@@ -54,7 +54,7 @@ def prepare_device(name: str) -> torch.device:
     """Return the device, with as many threads as nnU-Net's own commands take.
 
     Raises:
-        InputError: CUDA was asked for and is not there.
+        InputError: CUDA or MPS was asked for and is not there.
     """
     import multiprocessing
 
@@ -65,6 +65,8 @@ def prepare_device(name: str) -> torch.device:
 
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("no-device", "-device cuda", "expected a CUDA device, torch finds none", "use -device cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise InputError("no-device", "-device mps", "expected an Apple GPU, torch finds none", "use -device cpu")
     torch.set_num_threads(multiprocessing.cpu_count() if name == "cpu" else 1)
     return torch.device(name)
 

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-pretrained_weights", metavar="FILE", help="checkpoint to start from")
     parser.add_argument("-num_gpus", type=int, default=1, help="number of GPUs (default: 1)")
     parser.add_argument("--npz", action="store_true", help="keep the probabilities of the final validation as npz")
-    parser.add_argument("--c", action="store_true", help="continue from the latest checkpoint")
+    parser.add_argument("--c", action="store_true", help="continue from the latest checkpoint, where there is one")
     parser.add_argument("--val", action="store_true", help="run the final validation only")
     parser.add_argument("--val_best", action="store_true", help="validate checkpoint_best instead of checkpoint_final")
     parser.add_argument("--disable_checkpointing", action="store_true", help="write no checkpoints")
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.val_best and args.disable_checkpointing:
         fault = "expected checkpoints to choose the best from, got --disable_checkpointing"
         raise InputError("contradiction", "--val_best", fault, "drop one")
-    if args.fold != "all" and not args.fold.isdigit():
+    if args.fold != "all" and not args.fold.isdecimal():
         raise InputError("bad-fold", "fold", f"expected a number or 'all', got {args.fold!r}", "name a fold")
     results = required_folder("nnUNet_results")
     folder, plans = preprocessed_plans(args.dataset_name_or_id, args.p)
@@ -137,9 +137,9 @@ def _check_gpus(num_gpus: int) -> None:
 
 def _check_fold(dataset: Path, fold: str) -> None:
     """Refuse a fold that the split file does not hold; nnU-Net would make up a random one."""
-    from nnunet_multitask.documents import read_json
+    from nnunet_multitask.evaluation.trained_models import read_splits
 
     path = dataset / "splits_final.json"
-    folds = len(read_json(path)) if path.is_file() else 5
+    folds = len(read_splits(path)) if path.is_file() else 5
     if fold != "all" and int(fold) >= folds:
         raise InputError("bad-fold", path, f"expected a fold from 0 to {folds - 1}, got {fold}", "name one, or all")

@@ -7,6 +7,7 @@ foreground: with such cases the intensity statistics are those of air and table,
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -99,6 +100,7 @@ def plan_and_preprocess(datasets: Sequence[str], options: PlanOptions) -> list[P
     from nnunetv2.experiment_planning import plan_and_preprocess_api as api
 
     raw, preprocessed = required_folder("nnUNet_raw"), required_folder("nnUNet_preprocessed")
+    _check_numbers(options)
     processes = _processes(options)
     extractor = _find_class("experiment_planning", options.fingerprint_extractor, "-fpe")
     _find_class("experiment_planning", options.planner, "-pl")
@@ -126,6 +128,21 @@ def plan_and_preprocess(datasets: Sequence[str], options: PlanOptions) -> list[P
         _planned(folder, preprocessed / folder.name / f"{plans_name}.json", content)
         for folder, content in zip(folders, contents, strict=True)
     ]
+
+
+def _check_numbers(options: PlanOptions) -> None:
+    """Refuse numbers with which nnU-Net's functions end in a traceback, or wait for ever."""
+    gpu_memory = () if options.gpu_memory_target_gb is None else (options.gpu_memory_target_gb,)
+    numbers: dict[str, Sequence[float]] = {
+        "-npfp": (options.fingerprint_processes,),
+        "-np": options.processes or (),
+        "-gpu_memory_target": gpu_memory,
+        "-overwrite_target_spacing": options.target_spacing or (),
+    }
+    for option, values in numbers.items():
+        for value in values:
+            if not (math.isfinite(value) and value > 0):
+                raise InputError("bad-option", option, f"expected numbers above 0, got {value}", "correct it")
 
 
 def _processes(options: PlanOptions) -> list[int]:

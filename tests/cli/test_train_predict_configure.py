@@ -64,6 +64,7 @@ def test_train_names_the_unset_variable(folders, monkeypatch, capsys, variable):
         (["7", "3d_fullres", "0", "-p", "other"], ["missing-plans", "other.json", "nnUNetPlans", "configure"]),
         (["7", "3d_lowres", "0"], ["missing-configuration", "3d_lowres", "3d_fullres"]),
         (["7", "3d_fullres", "first"], ["bad-fold", "first"]),
+        (["7", "3d_fullres", "0", "-device", "mps"], ["no-device", "-device mps", "-device cpu"]),
         (["7", "3d_fullres", "0", "--c", "--val"], ["contradiction", "--c --val"]),
         (["7", "3d_fullres", "5"], ["bad-fold", "0 to 4", "got 5"]),
         (["7", "3d_fullres", "0", "--val"], ["unfinished-training", "fold_0", "--c"]),
@@ -99,6 +100,12 @@ def test_train_needs_preprocessed_cases_and_writes_nothing(folders, capsys):
     assert "missing-preprocessed" in line
     assert "nnunet-multitask plan -d 7 -c 3d_fullres" in line
     assert not any((folders / "nnUNet_results").iterdir())
+
+
+@pytest.mark.parametrize("splits", ['{"train": []}', "[{}]"])
+def test_train_refuses_a_split_file_of_another_form(folders, capsys, splits):
+    (folders / "nnUNet_preprocessed" / "Dataset007_Toy" / "splits_final.json").write_text(splits)
+    assert "[bad-splits]" in refusal(capsys, "train", "7", "3d_fullres", "0")
 
 
 def test_train_names_its_trainers(folders, capfd):
@@ -159,9 +166,12 @@ def test_configure_writes_plans_and_says_what(folders, capsys):
         (["--name", "nnUNetPlans"], ["exists", "--overwrite"]),
         (["--name", "a__b"], ["bad-name", "a__b"]),
         (["--name", "../x"], ["bad-name"]),
+        (["--name", "splits_final"], ["bad-name", "splits_final.json", "another document"]),
+        (["--name", "class_labels", "--overwrite"], ["bad-name", "class_labels.json"]),
+        (["--name", "x", "--learning-rate", "inf"], ["bad-setting", "learning_rate must be a finite number, got inf"]),
         (["--name", "x", "--set", "dropout"], ["bad-setting", "NAME=VALUE"]),
         (["--name", "x", "--set", "dropuot=1"], ["unknown-setting", "'dropout'"]),
-        (["--name", "x", "--set", "dropout=lots"], ["bad-setting", "dropout must be a number"]),
+        (["--name", "x", "--set", "dropout=lots"], ["bad-setting", "dropout must be a finite number"]),
         (["--name", "x", "--patch-size", "8,30,32"], ["bad-patch-size", "8,32,32"]),
     ],
 )
@@ -170,6 +180,13 @@ def test_configure_refuses_and_writes_nothing(folders, capsys, argv, words):
     assert all(word in line for word in words), line
     dataset = folders / "nnUNet_preprocessed" / "Dataset007_Toy"
     assert [path.name for path in dataset.glob("*.json")] == ["nnUNetPlans.json"]
+
+
+def test_configure_replaces_plans_only(folders, capsys):
+    notes = folders / "nnUNet_preprocessed" / "Dataset007_Toy" / "notes.json"
+    notes.write_text("[]")
+    assert "[bad-name]" in refusal(capsys, "configure", "7", "--name", "notes", "--overwrite")
+    assert notes.read_text() == "[]"
 
 
 def test_numbers_that_are_none_are_wrong_usage(capsys):

@@ -136,6 +136,14 @@ def test_faults_come_before_the_work(folders, monkeypatch, edit):
     for option, name in (("fingerprint_extractor", "-fpe"), ("planner", "-pl"), ("preprocessor", "-preprocessor_name")):
         with pytest.raises(InputError, match=rf"\[unknown-class-name\] {name}: .* found no Nonsense"):
             plan_and_preprocess(["901"], PlanOptions(**{option: "Nonsense"}))
+    for numbers, option in (
+        ({"processes": (0,)}, "-np"),
+        ({"fingerprint_processes": -1}, "-npfp"),
+        ({"gpu_memory_target_gb": float("nan")}, "-gpu_memory_target"),
+        ({"target_spacing": (5.0, 0.0, 1.0)}, "-overwrite_target_spacing"),
+    ):
+        with pytest.raises(InputError, match=rf"\[bad-option\] {option}: expected numbers above 0, got"):
+            plan_and_preprocess(["901"], PlanOptions(**numbers))
     (preprocessed.parent / "Dataset901_Other").mkdir()
     with pytest.raises(InputError, match=r"\[duplicate-dataset-id\] .*Dataset901_Micro, Dataset901_Other -> rename"):
         plan_and_preprocess(["901"], PlanOptions())
