@@ -27,6 +27,16 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add the option without which no checkpoint is unpickled."""
+    parser.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="load checkpoints that are more than weights and numbers, too: such a file can run any program with your "
+        "rights",
+    )
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add nnU-Net's options that name a trained model; see `model_folder`."""
     parser.add_argument("-m", metavar="DIR", help="folder of the trained model, instead of -d -p -tr -c")

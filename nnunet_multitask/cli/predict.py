@@ -17,7 +17,7 @@ import argparse
 import os
 from pathlib import Path
 
-from nnunet_multitask.cli._nnunet import add_device, add_model, model_folder, prepare_device
+from nnunet_multitask.cli._nnunet import add_device, add_model, add_trust, model_folder, prepare_device
 from nnunet_multitask.errors import InputError
 
 HELP = "predict masks and classes in one pass"
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--not_on_device", action="store_true", help="keep results in main memory: for large images")
     parser.add_argument("--disable_progress_bar", action="store_true", help="no progress bar")
     add_device(parser)
+    add_trust(parser)
     classes = parser.add_argument_group("classes")
     classes.add_argument(
         "--aggregation",
@@ -111,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         verbose_preprocessing=args.verbose,
         allow_tqdm=not args.disable_progress_bar,
     )
-    predictor.initialize_from_trained_model_folder(folder, folds, args.chk)
+    predictor.initialize_from_trained_model_folder(folder, folds, args.chk, trust_checkpoint=args.trust_checkpoint)
     predictor.configure(
         aggregation=args.aggregation,
         calibrate=not args.no_calibration,

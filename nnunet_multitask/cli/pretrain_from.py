@@ -8,7 +8,8 @@ checkpoint there, because that lacks fusion and heads.
   nnunet-multitask train 200 3d_fullres 0 -pretrained_weights start.pth
 
 The checkpoint must be of the same network: same plans, or plans moved with nnUNetv2_move_plans_between_datasets. The
-number of input channels may differ, and the labels. It is read without running anything that it contains.
+number of input channels may differ, and the labels. It is read without running anything that it contains,
+unless --trust-checkpoint is given.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_multitask.cli._nnunet import check_configuration, find_trainer, preprocessed_plans
+from nnunet_multitask.cli._nnunet import add_trust, check_configuration, find_trainer, preprocessed_plans
 from nnunet_multitask.cli._outputs import check_output
 from nnunet_multitask.errors import InputError
 
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-tr", default="nnUNetTrainerMultiTask", help="trainer (default: nnUNetTrainerMultiTask)")
     parser.add_argument("-o", required=True, type=Path, metavar="FILE.pth", help="checkpoint to write")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE.pth")
+    add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print what was taken as JSON on standard output")
 
 
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.training.pretraining import initial_network, transfer
     from nnunet_multitask.training.supervision import load_sidecar
 
-    checkpoint = load_checkpoint_file(args.checkpoint)
+    checkpoint = load_checkpoint_file(args.checkpoint, trust_checkpoint=args.trust_checkpoint)
     raw = optional_folder("nnUNet_raw")
     sidecar = load_sidecar(None if raw is None else raw / folder.name, folder)
     dataset_json = read_json(folder / "dataset.json")

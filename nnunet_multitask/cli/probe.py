@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_multitask.cli._nnunet import add_device, add_model, model_folder, prepare_device
+from nnunet_multitask.cli._nnunet import add_device, add_model, add_trust, model_folder, prepare_device
 from nnunet_multitask.cli._outputs import check_output
 from nnunet_multitask.cli._scoring import text_of
 from nnunet_multitask.errors import InputError
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="write the results here, too")
     parser.add_argument("--json", action="store_true", help="print the results as JSON on standard output")
     add_device(parser)
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         device=device,
         step_size=args.step_size,
         permutations=args.permutations,
+        trust_checkpoint=args.trust_checkpoint,
     )
     if args.output is not None:
         write_json(args.output, document)

@@ -14,6 +14,7 @@ from typing import Any
 
 from nnunet_multitask.cli._nnunet import (
     add_device,
+    add_trust,
     check_configuration,
     check_preprocessed,
     find_trainer,
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val_best", action="store_true", help="validate checkpoint_best instead of checkpoint_final")
     parser.add_argument("--disable_checkpointing", action="store_true", help="write no checkpoints")
     add_device(parser)
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,29 +82,49 @@ def run(args: argparse.Namespace) -> int:
 
     from nnunetv2.run.run_training import run_training
 
-    trainer = find_trainer(args.tr)
-    if args.pretrained_weights is not None:
-        from nnunet_multitask.training.multitask import MultiTaskMixin
-        from nnunet_multitask.training.preconditions import check_pretrained
+    from nnunet_multitask.training.processes import safe_training
 
+    trainer = find_trainer(args.tr)
+    with safe_training(trust_checkpoint=args.trust_checkpoint):
+        _check_checkpoints(args, trainer, model / f"fold_{args.fold}")
+        run_training(
+            folder.name,
+            args.configuration,
+            args.fold,
+            args.tr,
+            args.p,
+            args.pretrained_weights,
+            args.num_gpus,
+            args.npz,
+            args.c,
+            args.val,
+            args.disable_checkpointing,
+            args.val_best,
+            device=device,
+        )
+    return 0
+
+
+def _check_checkpoints(args: argparse.Namespace, trainer: Any, folder: Path) -> None:
+    """Refuse files that nnU-Net would stumble over later, or that the trainer's network cannot take."""
+    from nnunet_multitask.training.checkpoints import ExtraStateMixin, read_checkpoint
+    from nnunet_multitask.training.multitask import MultiTaskMixin
+    from nnunet_multitask.training.preconditions import check_pretrained
+
+    if args.pretrained_weights is not None:
         has_branch = issubclass(trainer, MultiTaskMixin)
         check_pretrained(trainer, Path(args.pretrained_weights), has_branch=has_branch)
-    run_training(
-        folder.name,
-        args.configuration,
-        args.fold,
-        args.tr,
-        args.p,
-        args.pretrained_weights,
-        args.num_gpus,
-        args.npz,
-        args.c,
-        args.val,
-        args.disable_checkpointing,
-        args.val_best,
-        device=device,
-    )
-    return 0
+    if issubclass(trainer, ExtraStateMixin):  # reads its checkpoints with the same care itself
+        return
+    if args.c:  # nnU-Net takes the first one that is there
+        names = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
+        for path in [folder / name for name in names if (folder / name).is_file()][:1]:
+            read_checkpoint(path)
+    if args.val:
+        read_checkpoint(folder / "checkpoint_final.pth")
+    best = folder / "checkpoint_best.pth"
+    if args.val_best and (args.c or args.val) and best.is_file():  # a new training writes its own
+        read_checkpoint(best)
 
 
 def _check_batch(args: argparse.Namespace, plans: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +74,35 @@ def check_weights(weights: Mapping[str, torch.Tensor], network: nn.Module, where
     state = network.state_dict()
     for name, value in state.items():
         if name not in weights:
-            raise other_network(where, f"without {name}")
+            raise _other_network(where, f"without {name}")
         if weights[name].shape != value.shape:
             shapes = f"{tuple(weights[name].shape)}, not {tuple(value.shape)}"
-            raise other_network(where, f"in which {name} has the shape {shapes}")
+            raise _other_network(where, f"in which {name} has the shape {shapes}")
     extra = next((name for name in weights if name not in state), None)
     if extra is not None:
-        raise other_network(where, f"with {extra}")
+        raise _other_network(where, f"with {extra}")
 
 
-def other_network(where: str | Path, difference: str) -> InputError:
-    """Return the error of weights that do not fit; ``difference`` says what they are."""
+@contextmanager
+def loading_weights(where: str | Path) -> Iterator[None]:
+    """Say which file has weights that do not fit, where ``load_state_dict`` refuses them in the block.
+
+    Args:
+        where: the checkpoint, or the folder of several.
+
+    Raises:
+        InputError: they are of another network; the first difference is shown.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        first = next((line.strip() for line in str(error).splitlines()[1:]), str(error))
+        raise _other_network(where, f"by torch: {first[:200]}") from error
+
+
+def _other_network(where: str | Path, difference: str) -> InputError:
     return InputError(
         "other-network",
         where,

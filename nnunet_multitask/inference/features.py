@@ -12,6 +12,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from numpy.typing import NDArray
 
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.inference.loading import load_model_folder
 from nnunet_multitask.networks.multitask_unet import foreground_probability
 from nnunet_multitask.networks.pooling import foreground_of_stages
 
@@ -31,13 +32,22 @@ class FeatureExtractor:
         checkpoint_name: file in its folder.
         device: where the network runs.
         step_size: step between tiles, in tiles.
+        trust_checkpoint: unpickle the checkpoint, whatever it asks for, and warn.
 
     Raises:
-        InputError: the network has no convolutional encoder and decoder, or needs the previous stage of a cascade.
+        InputError: the checkpoint cannot be loaded or would run something; the network has no convolutional encoder
+            and decoder, or needs the previous stage of a cascade.
     """
 
     def __init__(
-        self, folder: Path, fold: int, checkpoint_name: str, device: torch.device, step_size: float = 1.0
+        self,
+        folder: Path,
+        fold: int,
+        checkpoint_name: str,
+        device: torch.device,
+        step_size: float = 1.0,
+        *,
+        trust_checkpoint: bool = False,
     ) -> None:
         predictor = nnUNetPredictor(
             tile_step_size=step_size,
@@ -46,7 +56,7 @@ class FeatureExtractor:
             device=device,
             allow_tqdm=False,
         )
-        predictor.initialize_from_trained_model_folder(str(folder), (fold,), checkpoint_name)
+        load_model_folder(predictor, folder, fold, checkpoint_name, with_heads=False, trust_checkpoint=trust_checkpoint)
         settings = predictor.configuration_manager
         if settings.previous_stage_name is not None:
             raise InputError(

@@ -10,7 +10,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_multitask import environment
 from nnunet_multitask.inference.checkpoints import load_checkpoint_file, safe_loading
-from nnunet_multitask.inference.consistency import check_same_model, check_weights, other_network
+from nnunet_multitask.inference.consistency import check_same_model, check_weights, loading_weights
 from nnunet_multitask.inference.model import check_model_folder, finished_folds, sha256_of
 
 
@@ -50,15 +50,10 @@ def load_model_folder(
     with safe_loading(trust_checkpoint=trust_checkpoint):
         checkpoints = {fold: load_checkpoint_file(file) for fold, file in files.items()}
         check_same_model(folder, checkpoints, files)
-        try:
+        with loading_weights(next(iter(files.values()))):  # nnU-Net loads those of the first fold
             nnUNetPredictor.initialize_from_trained_model_folder(predictor, str(folder), use_folds, checkpoint_name)
-        except RuntimeError as error:
-            if "state_dict" not in str(error):
-                raise
-            difference = str(error).splitlines()[1:2] or [str(error)]
-            raise other_network(folder, f"by torch: {difference[0].strip()}") from error
     network: Any = predictor.network
-    for fold, checkpoint in checkpoints.items():  # nnU-Net itself looks at the first one, the others fail in mid-run
+    for fold, checkpoint in checkpoints.items():  # those of the others would fail in mid-run
         check_weights(checkpoint["network_weights"], getattr(network, "_orig_mod", network), files[fold])
     return {
         "trainer": predictor.trainer_name,

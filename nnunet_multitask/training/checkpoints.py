@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 import torch
 
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.inference.checkpoints import load_checkpoint_file, safe_loading
+from nnunet_multitask.inference.consistency import loading_weights
 from nnunet_multitask.storage import writing_errors
 
 # mixins are written against nnU-Net's trainer without being one, so that they go on top of any of its subclasses
@@ -72,11 +73,15 @@ class ExtraStateMixin(Trainer):
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Load nnU-Net's checkpoint, then our entry in it.
 
+        Nothing that could run is unpickled, whoever has started the training; see ``safe_loading``.
+
         Raises:
-            InputError: the file cannot be read; nothing is loaded.
+            InputError: the file cannot be read, would run something, or is of another network.
         """
         entry = read_entry(filename_or_checkpoint)
-        super().load_checkpoint(filename_or_checkpoint)
+        where = filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "checkpoint"
+        with safe_loading(), loading_weights(where):
+            super().load_checkpoint(filename_or_checkpoint)
         self.load_extra_state(entry)
 
 
@@ -138,21 +143,25 @@ def read_entry(checkpoint: Mapping[str, Any] | str | Path) -> dict[str, Any]:
         checkpoint: a checkpoint or its file, which is mapped, so that its weights are not read twice.
 
     Raises:
-        InputError: the file is damaged, or no checkpoint.
+        InputError: the file is damaged, no checkpoint, or would run something.
     """
-    if isinstance(checkpoint, Mapping):
-        return dict(checkpoint.get(ENTRY, {}))
-    try:
-        # as nnU-Net loads the same file right after; TORCH_FORCE_WEIGHTS_ONLY_LOAD forbids pickles in both
-        content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=False)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(
-            "damaged-checkpoint",
-            checkpoint,
-            f"expected a checkpoint, got: {str(error).splitlines()[0]}",
-            "remove the file; --c then takes the next one: checkpoint_final, checkpoint_latest, checkpoint_best",
-        ) from error
+    content = checkpoint if isinstance(checkpoint, Mapping) else read_checkpoint(checkpoint)
     return dict(content.get(ENTRY, {}))
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of a training that is to go on.
+
+    Raises:
+        InputError: as `load_checkpoint_file`; of a damaged file the remedy says what ``--c`` does without it.
+    """
+    try:
+        return load_checkpoint_file(path)
+    except InputError as error:
+        if error.code != "unreadable-checkpoint":
+            raise
+        remedy = "remove the file; --c then takes the next one: checkpoint_final, checkpoint_latest, checkpoint_best"
+        raise InputError("damaged-checkpoint", path, error.fault, remedy) from error
 
 
 def plain(value: Any, where: str = ENTRY) -> Any:

@@ -43,6 +43,7 @@ def probe_model(
     device: torch.device,
     step_size: float,
     permutations: int,
+    trust_checkpoint: bool = False,
 ) -> dict[str, Any]:
     """Probe every stage for every target, and return strict JSON.
 
@@ -55,6 +56,7 @@ def probe_model(
         device: where the network runs.
         step_size: step between tiles, in tiles.
         permutations: of the control.
+        trust_checkpoint: unpickle the checkpoints, whatever they ask for, and warn.
 
     Raises:
         InputError: a patient on both sides of a fold, folds other than those trained with, missing preprocessed cases.
@@ -71,7 +73,7 @@ def probe_model(
     for fold, split in splits.items():
         check_fold(sidecar, {part: list(split[part]) for part in ("train", "val")}, preprocessed / "splits_final.json")
         _check_trained_with(folder / f"fold_{fold}" / "validation", split["val"])
-        extract = FeatureExtractor(folder, fold, checkpoint_name, device, step_size)
+        extract = FeatureExtractor(folder, fold, checkpoint_name, device, step_size, trust_checkpoint=trust_checkpoint)
         channels = extract.channels
         cases = [case_id for part in ("train", "val") for case_id in split[part] if case_id in wanted]
         read = partial(_features_of, extract, _dataset(preprocessed / extract.data_identifier, cases))

@@ -1,13 +1,16 @@
 import os
 import pickle
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from payloads import poison
 
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.inference.checkpoints import load_checkpoint_file
+from nnunet_multitask.inference.checkpoints import load_checkpoint_file, safe_loading
 
 WEIGHTS = {"encoder.weight": torch.arange(6.0).reshape(2, 3)}
 
@@ -120,3 +123,88 @@ def test_a_file_without_weights_is_refused(tmp_path, content, words):
 def test_no_such_file(tmp_path):
     with pytest.raises(InputError, match=r"\[missing-checkpoint\]"):
         load_checkpoint_file(tmp_path / "x.pth")
+
+
+def load_as_nnunet(path):
+    return torch.load(path, map_location="cpu", weights_only=False)
+
+
+@pytest.fixture
+def poisoned(tmp_path):
+    return poison(save(tmp_path / "x.pth", network_weights=WEIGHTS, _best_ema=np.float64(0.5)), tmp_path / "made")
+
+
+def test_nnunets_own_loading_is_safe_in_the_block(poisoned, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # of a user who works around something
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
+    clean = save(tmp_path / "clean.pth", network_weights=WEIGHTS, _best_ema=np.float64(0.5))
+    with safe_loading():
+        assert load_as_nnunet(clean)["_best_ema"] == 0.5
+        with pytest.raises(InputError, match=r"\[unsafe-checkpoint\]"):
+            load_checkpoint_file(poisoned)
+        with pytest.raises(pickle.UnpicklingError, match=r"os\.makedirs"):  # the inner block has left the outer one be
+            load_as_nnunet(poisoned)
+        assert load_as_nnunet(clean)["_best_ema"] == 0.5
+    assert not (tmp_path / "made").exists()
+    assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+    load_as_nnunet(poisoned)
+    assert (tmp_path / "made").exists()
+
+
+class Score:
+    """Of a trainer of one's own."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+def test_what_a_user_has_allowed_stays_allowed(tmp_path):
+    path = save(tmp_path / "x.pth", network_weights=WEIGHTS, best=np.float64(1), of={Score(1.5)})
+    before = set(torch.serialization.get_safe_globals())  # torch's own parts allow some
+    with torch.serialization.safe_globals([Score, set, np.dtype]):
+        assert {score.value for score in load_checkpoint_file(path)["of"]} == {1.5}
+        assert set(torch.serialization.get_safe_globals()) == {*before, Score, set, np.dtype}
+    assert set(torch.serialization.get_safe_globals()) == before
+    with pytest.raises(InputError, match=r"\[unsafe-checkpoint\].*Score"):
+        load_checkpoint_file(path)
+
+
+def test_threads_do_not_open_each_others_blocks(poisoned, tmp_path):
+    """One thread ends its block while another one is in its own."""
+    entered, ended = threading.Event(), threading.Event()
+
+    def other():
+        with safe_loading():
+            entered.set()
+            ended.wait(10)
+            with pytest.raises(pickle.UnpicklingError):
+                load_as_nnunet(poisoned)
+
+    with ThreadPoolExecutor(1) as pool:
+        with safe_loading():
+            future = pool.submit(other)
+            entered.wait(10)
+        ended.set()
+        future.result()
+    assert not (tmp_path / "made").exists()
+
+
+def test_trust_is_for_one_block_and_warns(poisoned, tmp_path, caplog):
+    assert "network_weights" in load_checkpoint_file(poisoned, trust_checkpoint=True)
+    assert (tmp_path / "made").exists()
+    assert f"WARNING {poisoned}: you trust this checkpoint. Loading it runs whatever program" in caplog.text
+    (tmp_path / "made").rmdir()
+    with pytest.raises(InputError, match=r"\[unsafe-checkpoint\]"):
+        load_checkpoint_file(poisoned)
+    with safe_loading(trust_checkpoint=True):
+        load_checkpoint_file(poisoned)
+        assert (tmp_path / "made").exists()
+        with safe_loading():  # as a trainer's load_checkpoint does
+            load_as_nnunet(poisoned)
+
+
+def test_trust_does_not_mend_a_damaged_file(tmp_path):
+    (tmp_path / "x.pth").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match=r"\[unreadable-checkpoint\].*copy it again"):
+        load_checkpoint_file(tmp_path / "x.pth", trust_checkpoint=True)
