@@ -41,6 +41,10 @@ def check_same_model(folder: Path, checkpoints: Checkpoints, files: Mapping[str,
     """
     for fold, checkpoint in checkpoints.items():
         _check_complete(checkpoint, files[fold])
+    plans = read_json(folder / "plans.json")
+    if plans.get(PLANS_KEY, {}).get("targets"):
+        targets = targets_of_plans(plans, folder / "plans.json")
+        check_same_targets(folder, targets, {fold: found["init_args"]["plans"] for fold, found in checkpoints.items()})
     first = next(iter(checkpoints))
     expected = dict(_described(checkpoints[first]))
     for fold, checkpoint in checkpoints.items():
@@ -53,10 +57,6 @@ def check_same_model(folder: Path, checkpoints: Checkpoints, files: Mapping[str,
                     f"expected {key} {_shown(expected.get(key))} as in fold {first}, got {_shown(found.get(key))}",
                     "predict with -f the folds of one model, or train them anew with the same trainer and plans",
                 )
-    plans = read_json(folder / "plans.json")
-    if plans.get(PLANS_KEY, {}).get("targets"):
-        targets = targets_of_plans(plans, folder / "plans.json")
-        check_same_targets(folder, targets, {fold: found["init_args"]["plans"] for fold, found in checkpoints.items()})
     _check_same_dataset(folder / "dataset.json", checkpoints, files)
 
 
