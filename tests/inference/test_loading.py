@@ -77,12 +77,16 @@ def test_a_stock_checkpoint_among_the_folds(model, refused, fold):
         del checkpoint["init_args"]["plans"]["multitask"]
 
     edit(model / f"fold_{fold}" / FINAL, without_branch)
+    for options in ([], ["-f", str(fold)]):
+        line = refused(*options)
+        assert f"[no-classification-heads] {model / f'fold_{fold}'}: expected a model with classification heads" in line
+
+
+def test_folds_of_other_trainers(model, refused):
+    edit(model / "fold_1" / FINAL, lambda found: found.update(trainer_name="nnUNetTrainerMultiTask_ResNet3D"))
     line = refused()
-    first, other = ("nnUNetTrainerMultiTask", "nnUNetTrainer") if fold == 1 else ("nnUNetTrainer", "nnUNetTrainerMulti")
-    assert f"[mixed-folds] {model / 'fold_1' / FINAL}: expected the trainer {first} as in fold 0, got {other}" in line
-    assert "-> predict with -f the folds of one model" in line
-    alone = refused("-f", str(fold))
-    assert f"[no-classification-heads] {model / f'fold_{fold}'}: expected a model with classification heads" in alone
+    assert f"[mixed-folds] {model / 'fold_1' / FINAL}: expected the trainer nnUNetTrainerMultiTask as in fold 0" in line
+    assert "got nnUNetTrainerMultiTask_ResNet3D -> predict with -f the folds of one model" in line
 
 
 def test_a_stock_checkpoint_under_our_trainers_name(model, refused):
