@@ -9,13 +9,12 @@ from typing import Any
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.classification import score_cases
-from nnunet_multitask.evaluation.out_of_fold import join_folds
+from nnunet_multitask.evaluation.out_of_fold import MODEL_KEYS, join_folds
 from nnunet_multitask.evaluation.predictions import CLASSIFICATION_NAME, parse_classification
 from nnunet_multitask.labels import Case, LabelSidecar
 
 TABLE_NAME = "classification_out_of_fold.json"  # in the model's folder
 DEFAULT_FOLDS = 5  # nnU-Net's, where there is no splits_final.json
-MODEL_KEYS = ("trainer", "plans", "configuration")  # that are the same for all folds of a model
 
 
 def folds_of_model(
@@ -58,12 +57,11 @@ def join_documents(files: Mapping[int | str, Path]) -> dict[str, Any]:
         files: a classification.json by fold.
 
     Raises:
-        InputError, InputErrors: those of `join_folds`; folds of different models; a case that says it is of another
-            fold.
+        InputError, InputErrors: those of `join_folds`; a case that says it is of another fold.
     """
-    join_folds(files)  # refuses other targets and cases in two folds
+    join_folds(files)  # refuses other models, other targets and cases in two folds
     parts = {fold: read_json(path) for fold, path in files.items()}
-    errors = [*_model_faults(files, parts), *_fold_faults(files, parts)]
+    errors = list(_fold_faults(files, parts))
     if errors:
         raise InputErrors(errors)
     first = next(iter(parts.values()))
@@ -88,7 +86,8 @@ def score_table(document: Mapping[str, Any], where: str | Path) -> dict[str, Any
     """Return how well an out-of-fold table classifies, by target.
 
     The AUC is that of the cases of all folds together (pooled): it compares probabilities of different models, which
-    may be lower than the AUC within each fold (`auc_by_fold`).
+    may be lower than the AUC within each fold (`auc_by_fold`). The interval is a bootstrap over patients, where the
+    table names them, else over cases.
 
     Args:
         document: of `join_documents`, with the true labels in it.
@@ -100,7 +99,8 @@ def score_table(document: Mapping[str, Any], where: str | Path) -> dict[str, Any
     """
     predicted = parse_classification(document, Path(where))
     sidecar = LabelSidecar(
-        dict(predicted.targets), {c: Case(dict(predicted.references.get(c, {}))) for c in predicted.cases}
+        dict(predicted.targets),
+        {c: Case(dict(predicted.references.get(c, {})), group=predicted.groups.get(c)) for c in predicted.cases},
     )
     whole = score_cases(predicted, sidecar, list(predicted.cases))
     folds = list(dict.fromkeys(predicted.folds.values()))
@@ -121,19 +121,6 @@ def score_table(document: Mapping[str, Any], where: str | Path) -> dict[str, Any
             "auc_by_fold": {str(fold): scores[name]["auc"] for fold, scores in by_fold.items()},
         }
     return summary
-
-
-def _model_faults(files: Mapping[int | str, Path], parts: Mapping[int | str, Any]) -> Iterator[InputError]:
-    first_fold = next(iter(parts))
-    first = parts[first_fold].get("model", {})
-    for fold, part in parts.items():
-        model = part.get("model", {})
-        other = [key for key in MODEL_KEYS if model.get(key) != first.get(key)]
-        if other:
-            expected = ", ".join(f"{key} {first.get(key)}" for key in other)
-            got = ", ".join(f"{key} {model.get(key)}" for key in other)
-            fault = f"expected the model of fold {first_fold} ({expected}), got another one ({got})"
-            yield InputError("other-model", files[fold], fault, "validate the fold again, or train it anew")
 
 
 def _fold_faults(files: Mapping[int | str, Path], parts: Mapping[int | str, Any]) -> Iterator[InputError]:

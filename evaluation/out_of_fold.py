@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from nnunet_multitask.evaluation.predictions import (
 )
 from nnunet_multitask.labels import LabelSidecar
 from nnunet_multitask.targets import Label, Target
+
+# what is the same for all folds of a model; files of earlier releases do not name the last two
+MODEL_KEYS = ("trainer", "plans", "configuration", "checkpoint", "settings")
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,13 @@ def join_folds(files: Mapping[int | str, Path]) -> Classification:
         The table; its path is the folder that all the files lie in.
 
     Raises:
-        InputError, InputErrors: as `read_classification`; folds with other targets; a case in two folds.
+        InputError, InputErrors: as `read_classification`; folds of different models, checkpoints or settings, or with
+            other targets; a case in two folds.
     """
     parts = {fold: read_classification(path) for fold, path in files.items()}
     first = next(iter(parts.values()))
     home: dict[str, int | str] = {}
-    errors = []
+    errors = list(_model_faults(parts))
     for fold, part in parts.items():
         if part.targets != first.targets:
             fault = f"expected the targets of {first.path}: {', '.join(first.targets)}, got others or other classes"
@@ -102,7 +107,31 @@ def join_folds(files: Mapping[int | str, Path]) -> Classification:
         cases={case_id: entry for part in parts.values() for case_id, entry in part.cases.items()},
         folds=home,
         references={case_id: entry for part in parts.values() for case_id, entry in part.references.items()},
+        groups={case_id: group for part in parts.values() for case_id, group in part.groups.items()},
     )
+
+
+def _model_faults(parts: Mapping[int | str, Classification]) -> Iterator[InputError]:
+    """Yield, for each fold that is of another model than the first one, what differs."""
+    first_fold, first = next(iter(parts.items()))
+    for part in parts.values():
+        differing = list(_differing(first.model, part.model))
+        if differing:
+            expected, got = (", ".join(f"{name} {pair[side]}" for name, *pair in differing) for side in (0, 1))
+            fault = f"expected the model of fold {first_fold} ({expected}), got another one ({got})"
+            remedy = "validate all folds with the same checkpoint (--val, with or without --val_best), or train it anew"
+            yield InputError("other-model", part.path, fault, remedy)
+
+
+def _differing(first: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name and both values of what differs between two models; settings one by one."""
+    for key in MODEL_KEYS:
+        ours, theirs = first.get(key), other.get(key)
+        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+            names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+            yield from ((name, ours.get(name, "as by default"), theirs.get(name, "as by default")) for name in names)
+        elif ours != theirs and (key not in ("checkpoint", "settings") or None not in (ours, theirs)):
+            yield key, ours, theirs
 
 
 def target_tables(predicted: Classification, sidecar: LabelSidecar | None = None) -> dict[str, TargetTable]:
@@ -110,7 +139,8 @@ def target_tables(predicted: Classification, sidecar: LabelSidecar | None = None
 
     Args:
         predicted: an out-of-fold table, or predictions of any cases beside a sidecar.
-        sidecar: true labels and patients; without it those that stand in the table, and each case is its own patient.
+        sidecar: true labels and patients; without it those that stand in the table, where a case without a patient is
+            its own.
 
     Raises:
         InputErrors: no true label of any case of a target, classes that differ from the sidecar's, folds of some
@@ -154,6 +184,12 @@ def _label(predicted: Classification, sidecar: LabelSidecar | None, case_id: str
     return sidecar.cases[case_id].labels.get(name) if case_id in sidecar.cases else None
 
 
+def _patient(predicted: Classification, sidecar: LabelSidecar | None, case_id: str) -> str:
+    if sidecar is None:
+        return predicted.groups.get(case_id, f"case {case_id}")
+    return patient_of(sidecar, case_id)
+
+
 def _table(
     predicted: Classification,
     sidecar: LabelSidecar | None,
@@ -166,7 +202,7 @@ def _table(
     return TargetTable(
         target,
         list(known),
-        [f"case {case_id}" if sidecar is None else patient_of(sidecar, case_id) for case_id in known],
+        [_patient(predicted, sidecar, case_id) for case_id in known],
         [predicted.folds[case_id] for case_id in known] if predicted.folds else None,
         np.array([[predicted.cases[c][target.name].probabilities[n] for n in target.classes] for c in known]),
         encoded == np.arange(len(target.classes)) if exclusive else encoded == 1,

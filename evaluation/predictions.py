@@ -49,6 +49,7 @@ class Classification:
         cases: case id, then target name, to what was predicted.
         folds: of an out-of-fold table, the fold by case id: the model that predicted the case was not trained on it.
         references: of an out-of-fold table, the true label by case id and target; unknown ones are absent.
+        groups: of an out-of-fold table, the patient by case id, where one is known.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Classification:
     cases: Mapping[str, Mapping[str, Prediction]]
     folds: Mapping[str, int | str] = field(default_factory=dict)
     references: Mapping[str, Mapping[str, Label]] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_classification(path: str | Path) -> Classification:
@@ -112,6 +114,7 @@ def parse_classification(document: Any, path: Path) -> Classification:
             for case_id, entry in entries
             if "reference" in entry
         },
+        {case_id: entry["group"] for case_id, entry in entries if entry.get("group") is not None},
     )
 
 

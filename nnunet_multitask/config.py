@@ -185,12 +185,12 @@ def settings_from(default: Settings, values: Mapping[str, Any], where: str) -> S
 
 def config_from_plans(plans: Mapping[str, Any]) -> MultiTaskConfig:
     """Return the settings of the branch that the plans hold; absent ones have their default."""
-    return settings_from(MultiTaskConfig(), _block(plans).get("config", {}), f"plans {_plans_name(plans)}, config")
+    return settings_from(MultiTaskConfig(), block_of(plans).get("config", {}), f"plans {_plans_name(plans)}, config")
 
 
 def schedule_from_plans(plans: Mapping[str, Any], default: ScheduleConfig) -> ScheduleConfig:
     """Return the schedule that the plans hold on top of the trainer's ``default``."""
-    return settings_from(default, _block(plans).get("schedule", {}), f"plans {_plans_name(plans)}, schedule")
+    return settings_from(default, block_of(plans).get("schedule", {}), f"plans {_plans_name(plans)}, schedule")
 
 
 def differences(settings: MultiTaskConfig | ScheduleConfig) -> dict[str, Any]:
@@ -213,15 +213,24 @@ def parse_value(default: MultiTaskConfig | ScheduleConfig, name: str, text: str)
     return text
 
 
-def _block(plans: Mapping[str, Any]) -> Mapping[str, Any]:
+def block_of(plans: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the block of the plans that is this package's; empty where they have none.
+
+    Raises:
+        InputError: it, or the settings in it, are no objects.
+    """
     block = plans.get(PLANS_KEY, {})
-    if not isinstance(block, Mapping):
-        raise InputError(
-            "bad-plans",
-            f"plans {_plans_name(plans)}",
-            f"expected an object under {PLANS_KEY!r}, got {type(block).__name__}",
-            "write the plans again with `nnunet-multitask configure`",
-        )
+    entries = {PLANS_KEY: block}
+    if isinstance(block, Mapping):
+        entries |= {f"{PLANS_KEY}/{name}": block.get(name, {}) for name in ("config", "schedule")}
+    for name, entry in entries.items():
+        if not isinstance(entry, Mapping):
+            raise InputError(
+                "bad-plans",
+                f"plans {_plans_name(plans)}",
+                f"expected an object under {name!r}, got {type(entry).__name__}",
+                "write the plans again with `nnunet-multitask configure`",
+            )
     return block
 
 

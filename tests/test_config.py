@@ -86,6 +86,8 @@ def test_schedule_refuses_an_unknown_rotation():
 def test_block_that_is_no_object_is_refused():
     with pytest.raises(InputError, match="expected an object under 'multitask', got list"):
         config_from_plans({"plans_name": "p", "multitask": []})
+    with pytest.raises(InputError, match="expected an object under 'multitask/schedule', got list"):
+        schedule_from_plans({"plans_name": "p", "multitask": {"schedule": []}}, ScheduleConfig())
 
 
 def test_differences_lists_what_was_changed():

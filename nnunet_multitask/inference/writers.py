@@ -64,12 +64,13 @@ def write_documents(folder: Path, name: str, document: Mapping[str, Any], workli
 
 
 def write_table(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a ``classification.json`` as CSV, one row a case; of an out-of-fold table with fold and true labels."""
+    """Write a ``classification.json`` as CSV, one row a case; out of fold with fold, patient and true labels."""
     records = document["cases"].values()
     out_of_fold = any("fold" in record for record in records)
     gated = any("gated" in record for record in records)
+    grouped = any("group" in record for record in records)
     labels = sorted({value for record in records for value in record.get("labels", {})}, key=int)
-    header = ["case_id", *(["fold"] if out_of_fold else [])]
+    header = ["case_id", *(["fold"] if out_of_fold else []), *(["group"] if grouped else [])]
     for name, target in document["targets"].items():
         header += [f"{name}_reference"] if out_of_fold else []
         header += [f"{name}_decision", *(f"{name}_probability_{class_name}" for class_name in target["classes"])]
@@ -79,7 +80,7 @@ def write_table(path: Path, document: Mapping[str, Any]) -> None:
         header += [f"label_{value}_volume_ml", f"label_{value}_components", f"label_{value}_largest_component_ml"]
     rows = []
     for case_id, case in document["cases"].items():
-        row = [case_id, *([case.get("fold")] if out_of_fold else [])]
+        row = [case_id, *([case.get("fold")] if out_of_fold else []), *([case.get("group")] if grouped else [])]
         for name, target in document["targets"].items():
             record = case["targets"][name]
             row += [_text_of(case.get("reference", {}).get(name))] if out_of_fold else []

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from nnunetv2.inference import predict_from_raw_data
 
+from nnunet_multitask.config import differences
 from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.inference.classifying import ClassifyingPredictor
 from nnunet_multitask.inference.measures import without_labels
@@ -25,6 +26,7 @@ from nnunet_multitask.training.curves import case_scores
 from nnunet_multitask.training.stepping import bare
 
 METHOD = "perform_actual_validation"
+NOT_SHAPING = ("save_every", "case_validation_every", "case_validation_cases", "seed")
 PREDICTOR = "nnUNetPredictor"  # the name by which nnU-Net's method looks it up
 
 Predictions = dict[str, CasePrediction]
@@ -137,10 +139,11 @@ def write_validation(trainer: Any, predictions: Predictions, checkpoint: Path | 
         "plans": trainer.plans_manager.plans_name,
         "configuration": trainer.configuration_name,
         "folds": [fold],
+        "settings": settings_of(trainer),
         **({"checkpoint": checkpoint.name} if checkpoint is not None and is_there else {}),
         "checkpoint_sha256": {str(fold): sha256_of(checkpoint)} if checkpoint is not None and is_there else {},
     }
-    known = {case_id: {"fold": fold, "reference": reference_of(trainer.sidecar, case_id)} for case_id in found}
+    known = {case_id: {"fold": fold, **known_of(trainer.sidecar, case_id)} for case_id in found}
     segments = getattr(bare(trainer.network), "segments", True)
     write_classification(
         _validation_folder(trainer),
@@ -158,10 +161,29 @@ def write_validation(trainer: Any, predictions: Predictions, checkpoint: Path | 
     trainer.print_to_log_file(f"{len(found)} cases classified: {shown}", also_print_to_console=True)
 
 
-def reference_of(sidecar: LabelSidecar, case_id: str) -> dict[str, str | list[str]]:
-    """Return the known true labels of a case by target, as ``classification.json`` has them."""
-    labels = sidecar.cases.get(case_id, Case()).labels
-    return {name: label if isinstance(label, str) else list(label) for name, label in labels.items()}
+def settings_of(trainer: Any) -> dict[str, Any]:
+    """Return what shapes a training, by name: folds that differ in it are of different models.
+
+    Those are the settings that differ from the default, but for those that decide when something is written or looked
+    at, and the size of the network.
+    """
+    network = trainer.configuration_manager
+    return {
+        **differences(trainer.config),
+        **{name: value for name, value in differences(trainer.schedule).items() if name not in NOT_SHAPING},
+        "network": network.network_arch_class_name.rpartition(".")[2],
+        "features": list(network.network_arch_init_kwargs.get("features_per_stage", ())),
+        "patch_size": [int(size) for size in network.patch_size],
+        "batch_size": int(network.batch_size),
+        "spacing": [float(length) for length in network.spacing],
+    }
+
+
+def known_of(sidecar: LabelSidecar, case_id: str) -> dict[str, Any]:
+    """Return the true labels of a case by target, and its patient where known, as ``classification.json`` has them."""
+    case = sidecar.cases.get(case_id, Case())
+    labels = {name: label if isinstance(label, str) else list(label) for name, label in case.labels.items()}
+    return {"reference": labels, **({} if case.group is None else {"group": case.group})}
 
 
 def _telling(dataset_class: Any, tell: Callable[[str], None]) -> Any:

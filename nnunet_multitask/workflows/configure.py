@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnunet_multitask.config import PLANS_KEY, MultiTaskConfig, ScheduleConfig, settings_from
+from nnunet_multitask.config import PLANS_KEY, MultiTaskConfig, ScheduleConfig, block_of, settings_from
 from nnunet_multitask.errors import InputError
 
 # a stage's setting stands once for each stage, in one of these lists of the architecture
@@ -39,7 +39,8 @@ def derive_plans(
         schedule: settings of the schedule, see ``ScheduleConfig``.
 
     Raises:
-        InputError: the configuration is unknown or inherits another one, or the values do not fit each other.
+        InputError: the configuration is unknown or inherits another one, the values do not fit each other, or the block
+            of the plans has another form.
     """
     where = f"plans {plans['plans_name']}, {configuration}"
     if configuration not in plans["configurations"]:
@@ -69,7 +70,7 @@ def derive_plans(
             raise InputError("bad-batch-size", where, f"expected 1 or more, got {batch_size}", "correct --batch-size")
         settings["batch_size"] = batch_size
     _check_patch(settings["patch_size"], architecture["strides"], where)
-    block = dict(new.get(PLANS_KEY, {}))
+    block = dict(block_of(new))
     block["config"] = {**block.get("config", {}), **(config or {})}
     block["schedule"] = {**block.get("schedule", {}), **(schedule or {})}
     settings_from(MultiTaskConfig(), block["config"], f"plans {name}, config")  # refuses what does not fit

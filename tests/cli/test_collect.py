@@ -28,6 +28,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for case_id, (p, labels) in zip(split["val"], ((0.9, ["IVH", "SAH"]), (0.2, [])), strict=True):
             prediction = {"probabilities": {"IVH": p, "SAH": 1 - p}, "decision": ["IVH"] if p > 0.5 else ["SAH"]}
             cases[case_id] = {"targets": {"kind": prediction}, "fold": fold, "reference": {"kind": labels}}
+            cases[case_id] |= {"group": "patient_1"} if case_id == "a" else {}
         path = folder / f"fold_{fold}" / "validation" / "classification.json"
         path.parent.mkdir(parents=True)
         about = {"trainer": "T", "plans": "P", "configuration": "2d", "folds": [fold]}
@@ -47,6 +48,7 @@ def test_the_table_stands_in_the_folder_of_the_model(model: Path, capsys: pytest
         rows = list(csv.DictReader(file))
     assert rows[0]["kind_reference"] == "IVH;SAH"
     assert [row["fold"] for row in rows] == ["0", "0", "1", "1"]
+    assert [row["group"] for row in rows] == ["patient_1", "", "", ""]
 
 
 def test_named_folds_and_output_as_json(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

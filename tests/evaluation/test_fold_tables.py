@@ -10,6 +10,8 @@ import pytest
 
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.fold_tables import folds_of_model, join_documents, score_table
+from nnunet_multitask.evaluation.out_of_fold import target_tables
+from nnunet_multitask.evaluation.predictions import parse_classification
 
 MODEL = {"trainer": "T", "plans": "P", "configuration": "2d"}
 TARGETS = {"blood": {"type": "binary", "classes": ["no", "yes"]}}
@@ -86,6 +88,43 @@ def test_folds_of_different_models_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputErrors, match=expected):
         join_documents(files)
+
+
+def test_folds_of_other_settings_or_checkpoints_are_refused(tmp_path: Path) -> None:
+    settings = {"epochs": 5, "patch_size": [8, 8]}
+    files = {
+        0: write_fold(tmp_path, 0, {"a": (0.1, "no")}, checkpoint="checkpoint_final.pth", settings=settings),
+        1: write_fold(tmp_path, 1, {"b": (0.1, "no")}),  # of an earlier release: says neither
+        2: write_fold(tmp_path, 2, {"c": (0.1, "no")}, checkpoint="checkpoint_best.pth", settings=settings),
+        3: write_fold(tmp_path, 3, {"d": (0.1, "no")}, settings={"dropout": 0.5, "patch_size": [8, 8]}),
+    }
+    assert join_documents({fold: files[fold] for fold in (0, 1)})["model"]["settings"] == settings
+    with pytest.raises(InputErrors) as caught:
+        join_documents(files)
+    assert [error.fault for error in caught.value.errors] == [
+        "expected the model of fold 0 (checkpoint checkpoint_final.pth), got another one (checkpoint "
+        "checkpoint_best.pth)",
+        "expected the model of fold 0 (epochs 5, dropout as by default), got another one (epochs as by default, "
+        "dropout 0.5)",
+    ]
+
+
+def test_the_interval_is_over_the_patients_that_the_table_names(tmp_path: Path) -> None:
+    """Two cases of a patient say little more than one, so that the interval is wider."""
+    cases = {f"{kind}{i}": (p, kind) for kind, p in (("no", 0.1), ("yes", 0.9)) for i in range(10)}
+    path = write_fold(tmp_path, 0, {**cases, "no_x": (0.95, "no"), "yes_x": (0.05, "yes")})
+    alone = score_table(join_documents({0: path}), tmp_path)["blood"]["auc_interval"]
+    document = json.loads(path.read_text())
+    for case_id, entry in document["cases"].items():
+        if case_id[-1].isdigit():
+            entry["group"] = f"{case_id[:-1]}-{int(case_id[-1]) // 2}"
+    path.write_text(json.dumps(document))
+    joined = join_documents({0: path})
+    assert joined["cases"]["no3"]["group"] == "no-1"
+    grouped = score_table(joined, tmp_path)["blood"]["auc_interval"]
+    assert grouped[0] < alone[0] - 0.01
+    table = target_tables(parse_classification(joined, path))["blood"]
+    assert len(set(table.patients)) == 12
 
 
 def test_a_file_in_the_folder_of_another_fold_is_refused(tmp_path: Path) -> None:

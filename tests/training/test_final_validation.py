@@ -19,13 +19,14 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_multitask.cli.main import main
+from nnunet_multitask.config import SHORT_SCHEDULE, MultiTaskConfig, differences
 from nnunet_multitask.documents import check_schema
 from nnunet_multitask.evaluation.out_of_fold import target_tables
 from nnunet_multitask.evaluation.predictions import read_classification
 from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.inference.predictor import MultiTaskPredictor
 from nnunet_multitask.labels import Case, LabelSidecar, Target, read_sidecar
-from nnunet_multitask.training.final_validation import predictor_modules, write_validation
+from nnunet_multitask.training.final_validation import NOT_SHAPING, predictor_modules, write_validation
 
 NAME = "nnUNetTrainerMultiTaskShort"
 
@@ -86,11 +87,20 @@ def test_the_file_is_a_part_of_an_out_of_fold_table(make_trainer, micro_env):
     folder = Path(trainer.output_folder) / "validation"
     document = json.loads((folder / "classification.json").read_text())
     check_schema(document, "classification.json", "here")
+    plans = json.loads((micro_env.preprocessed / "micro.json").read_text())
+    configuration = plans["configurations"]["3d_fullres"]
     assert document["model"] == {
         "trainer": NAME,
         "plans": "micro",
         "configuration": "3d_fullres",
         "folds": [0],
+        "settings": {
+            **{name: value for name, value in differences(SHORT_SCHEDULE).items() if name not in NOT_SHAPING},
+            **{"epochs": 2, "iterations": 2, "val_iterations": 2},  # of the plans
+            "network": "PlainConvUNet",
+            "features": [4, 8, 8],
+            **{name: configuration[name] for name in ("patch_size", "batch_size", "spacing")},
+        },
         "checkpoint": "checkpoint_best.pth",
         "checkpoint_sha256": {"0": hashlib.sha256(checkpoint.read_bytes()).hexdigest()},
     }
@@ -100,12 +110,13 @@ def test_the_file_is_a_part_of_an_out_of_fold_table(make_trainer, micro_env):
     for case_id, case in document["cases"].items():
         assert case["fold"] == 0
         assert case["reference"] == {"subtype": sidecar.cases[case_id].labels["subtype"]}
+        assert case["group"] == sidecar.cases[case_id].group
         assert case["labels"]["1"]["volume_ml"] >= 0
         assert case["seconds"] > 0
     table = target_tables(read_classification(folder / "classification.json"))["subtype"]
     assert table.folds == [0] * len(val)
     header, *rows = (folder / "classification.csv").read_text().splitlines()
-    assert header.startswith("case_id,fold,subtype_reference,subtype_decision,subtype_probability_IPH")
+    assert header.startswith("case_id,fold,group,subtype_reference,subtype_decision,subtype_probability_IPH")
     assert len(rows) == len(val)
 
 
@@ -188,6 +199,15 @@ def stand_in(folder: Path, given: dict[str, float], cases: dict[str, Case], fold
         fold=fold,
         plans_manager=SimpleNamespace(plans_name="p"),
         configuration_name="2d",
+        configuration_manager=SimpleNamespace(
+            network_arch_class_name="unet.PlainConvUNet",
+            network_arch_init_kwargs={},
+            patch_size=(8, 8),
+            batch_size=2,
+            spacing=(1, 1),
+        ),
+        config=MultiTaskConfig(),
+        schedule=SHORT_SCHEDULE,
         targets={"ich": target},
         sidecar=LabelSidecar({"ich": target}, cases),
         dataset_json={"labels": {"background": 0}, "file_ending": ".png"},

@@ -89,3 +89,9 @@ def test_configuration_must_exist_and_have_a_network():
 
 def test_plans_stay_json():
     assert json.loads(json.dumps(derive(features=(8, 16, 32), patch_size=(4, 8, 8)))) is not None
+
+
+@pytest.mark.parametrize("block", [[1], {"config": []}])
+def test_plans_whose_block_has_another_form_are_refused(block):
+    with pytest.raises(InputError, match=r"\[bad-plans\] plans nnUNetPlans: expected an object under 'multitask"):
+        derive_plans({**PLANS, "multitask": block}, "small", "3d_fullres")
