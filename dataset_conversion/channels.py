@@ -21,6 +21,7 @@ from nnunet_multitask.files import Volume
 AIR_HU = -1000
 WINDOW_CHANNEL = "rgb_to_0_1"  # nnU-Net's name of the scheme that divides by 255
 WINDOW_LEVELS = 255
+MADE_CHANNELS = "made_channels"  # key of dataset.json: what was made of the source's channels
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def find_stacks(
     """
     if not folder.is_dir():
         raise InputError("missing-folder", folder, "expected a folder of DICOM files, found none", "check the path")
-    paths = list(_files_below(folder))
+    paths = list(files_below(folder))
     chunks = [paths[start : start + _FILES_PER_TASK] for start in range(0, len(paths), _FILES_PER_TASK)]
     headers: list[SliceHeader] = []
     left_out: list[NoSlice] = []
@@ -129,7 +129,8 @@ def positions_along_normal(headers: Sequence[SliceHeader]) -> npt.NDArray[np.flo
     return np.array([header.position_mm for header in headers]) @ headers[0].normal
 
 
-def _files_below(folder: Path) -> Iterable[Path]:
+def files_below(folder: Path) -> Iterable[Path]:
+    """Yield every file of a folder and its subfolders by name, without those that are hidden."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):

@@ -8,6 +8,7 @@ was made of the training data is read from the report of its dataset, or said by
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.dataset_conversion.channels import (
+    MADE_CHANNELS,
+    WINDOW_CHANNEL,
     ChannelOptions,
     check_options,
     describe_channels,
@@ -68,6 +71,33 @@ def recipe_of(dataset: Path) -> Recipe:
     step = len(describe_channels(channels, contents[0]))
     source_names = ["CT" if channels.windows else name for name in names[::step]]
     return Recipe(tuple(source_names), channels, document["file_ending"])
+
+
+def recipe_of_model(folder: Path) -> Recipe:
+    """Return the recipe of the dataset on which a model was trained.
+
+    ``dataset.json`` of the model's folder tells it where a converter of this package made channels. Where an older one
+    does not, the dataset of its name in ``$nnUNet_raw`` does; without that, its channels are taken for the images.
+
+    Raises:
+        InputError: the channels are windows, and nothing tells which.
+    """
+    path = folder / "dataset.json"
+    document = read_json(path)
+    names = [str(document["channel_names"][key]) for key in sorted(document["channel_names"], key=int)]
+    made = document.get(MADE_CHANNELS)
+    if made is not None:
+        channels = ChannelOptions(tuple(made["windows"]), made["skull_strip"], made["mirror_channel"])
+        return Recipe(tuple(made["of"]), channels, document["file_ending"])
+    dataset = read_json(folder / "plans.json").get("dataset_name", "")
+    raw = Path(os.environ.get("nnUNet_raw") or os.devnull) / dataset  # noqa: SIM112  nnU-Net's own name
+    if dataset and (raw / REPORT_NAME).is_file():
+        return recipe_of(raw)
+    if WINDOW_CHANNEL in names:
+        fault = f"expected to be told of which windows the channels {', '.join(names)} are, got no {MADE_CHANNELS}"
+        remedy = f"let nnUNet_raw name the folder of {dataset or 'the dataset'}, converted by this package"
+        raise InputError("unknown-channels", path, fault, remedy)
+    return Recipe(tuple(names), ChannelOptions(), document["file_ending"])
 
 
 def prepare(

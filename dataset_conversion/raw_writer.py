@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from nnunet_multitask.dataset_conversion.case_writing import (
     ignore_value,
     label_values,
 )
-from nnunet_multitask.dataset_conversion.channels import check_options
+from nnunet_multitask.dataset_conversion.channels import MADE_CHANNELS, check_options
 from nnunet_multitask.dataset_conversion.conversion_report import REPORT_NAME, conversion_report
 from nnunet_multitask.dataset_conversion.replacing import check_replaceable
 from nnunet_multitask.dataset_conversion.sources import (
@@ -202,6 +202,9 @@ def _dataset_json(
         "file_ending": source.file_ending,
         "overwrite_image_reader_writer": "SimpleITKIO",  # fixes the order of slices and axes
     }
+    if options.channels.changes_images:  # nnU-Net copies this file into the model's folder: new images need the same
+        made = {**asdict(options.channels), "windows": list(options.channels.windows)}
+        document[MADE_CHANNELS] = {"of": list(source.channel_names), **made}
     if source.regions_class_order:
         document["regions_class_order"] = list(source.regions_class_order)
     return document

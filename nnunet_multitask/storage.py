@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -102,6 +103,19 @@ def writing_errors(path: str | Path) -> Iterator[None]:
         remedy = _WRITING_REMEDIES.get(error.errno or 0, "mend the place, or choose another one")
         fault = f"expected to write it, got: {error.strerror or error}"
         raise InputError("cannot-write", path, fault, remedy) from error
+
+
+def check_writable(folder: str | Path) -> None:
+    """Refuse a folder into which nothing can be written; one that is not there yet is not made.
+
+    Raises:
+        InputError: it, or the folder in which it would be made, cannot be written, or it is a file.
+    """
+    folder = Path(folder)
+    with writing_errors(folder):
+        place = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"x")
 
 
 @contextmanager

@@ -8,6 +8,10 @@ probability.
   nnunet-multitask predict -i imagesTs -o predictions -d 200 -c 3d_fullres -tr nnUNetTrainerMultiTask
   nnunet-multitask predict -i imagesTs -o predictions -m MODEL_FOLDER
 
+The images may also be DICOM series, one in each subfolder of -i: they become images with the channels of the model.
+
+  nnunet-multitask predict -i scans -o predictions -m MODEL_FOLDER
+
 The calibration.json that `nnunet-multitask calibrate` wrote into the model's folder is applied where it is there.
 """
 
@@ -15,17 +19,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from nnunet_multitask.cli._dicom_input import add_dicom, predictable
 from nnunet_multitask.cli._nnunet import add_device, add_model, add_trust, model_folder, prepare_device
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.storage import check_writable
+
+if TYPE_CHECKING:
+    import torch
 
 HELP = "predict masks and classes in one pass"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of nnUNetv2_predict and of nnUNetv2_predict_from_modelfolder, and those for classes."""
-    parser.add_argument("-i", required=True, metavar="DIR", help="images, named CASE_0000.nii.gz and so on")
+    parser.add_argument(
+        "-i", required=True, metavar="DIR", help="images, named CASE_0000.nii.gz and so on, or a folder of DICOM series"
+    )
     parser.add_argument("-o", required=True, metavar="DIR", help="where masks and classification are written")
     add_model(parser)
     parser.add_argument("-f", nargs="+", metavar="FOLD", help="folds to average over (default: all that are finished)")
@@ -52,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--disable_progress_bar", action="store_true", help="no progress bar")
     add_device(parser)
     add_trust(parser)
+    add_dicom(parser)
     classes = parser.add_argument_group("classes")
     classes.add_argument(
         "--aggregation",
@@ -95,11 +110,29 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("missing-folder", args.i, "expected a folder of images, got none", "correct -i")
     folds = None if args.f is None else [fold if fold == "all" else _fold(fold) for fold in args.f]
 
+    from nnunet_multitask.dataset_conversion.script import terminable
     from nnunet_multitask.inference.model import check_model_folder, finished_folds
 
     check_model_folder(folder, folds or finished_folds(folder, args.chk), args.chk)
+    check_writable(args.o)
     device = prepare_device(args.device)
+    try:
+        with terminable(), predictable(args, folder) as (images, dicom):
+            _predict(args, folder, folds, device, images, dicom)
+    except (KeyboardInterrupt, SystemExit):
+        print("stopped; the same command with --continue_prediction does what is left", file=sys.stderr)
+        raise
+    return 0
 
+
+def _predict(
+    args: argparse.Namespace,
+    folder: Path,
+    folds: list[int | str] | None,
+    device: torch.device,
+    images: Path,
+    dicom: Mapping[str, Any],
+) -> None:
     from nnunet_multitask.inference.predictor import MultiTaskPredictor
 
     predictor = MultiTaskPredictor(
@@ -122,16 +155,17 @@ def run(args: argparse.Namespace) -> int:
         save_slices=args.save_slices,
         save_tiles=args.save_tiles,
     )
+    predictor.dicom = dicom
     options = {
         "save_probabilities": args.save_probabilities,
         "overwrite": not args.continue_prediction,
         "folder_with_segs_from_prev_stage": args.prev_stage_predictions,
     }
     if args.npp == 0:
-        predictor.predict_from_files_sequential(args.i, args.o, **options)
+        predictor.predict_from_files_sequential(str(images), args.o, **options)
     else:
         predictor.predict_from_files(
-            args.i,
+            str(images),
             args.o,
             num_processes_preprocessing=args.npp,
             num_processes_segmentation_export=args.nps,
@@ -139,7 +173,6 @@ def run(args: argparse.Namespace) -> int:
             part_id=args.part_id,
             **options,
         )
-    return 0
 
 
 def _check_numbers(args: argparse.Namespace) -> None:

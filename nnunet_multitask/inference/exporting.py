@@ -35,12 +35,14 @@ class CaseReport:
         reporting: how that is reported.
         model: what predicted it.
         settings: how.
+        dicom: what is recorded of the DICOM series that the image was made of; None of other images.
     """
 
     prediction: CasePrediction
     reporting: Reporting
     model: Mapping[str, Any]
     settings: Mapping[str, Any]
+    dicom: Mapping[str, Any] | None = None
 
     def values(self, dataset_json: Mapping[str, Any]) -> list[int]:
         """Return the mask values that are measured: those of dataset.json, none of a model that only classifies."""
@@ -138,6 +140,8 @@ def complete_record(
     """
     reporting, tiles = report.reporting, report.prediction.tiles
     record = case_record(reporting, report.prediction, dataset_json["labels"], measures)
+    if report.dicom is not None:
+        record["dicom"] = dict(report.dicom)
     if reporting.gate is not None:
         record["gated"] = is_gated(reporting, record)
         if record["gated"]:

@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
 from nnunetv2.configuration import default_num_processes
 
+from nnunet_multitask.datasets import list_image_channels
 from nnunet_multitask.evaluation.calibration import CALIBRATION_NAME, read_calibration
 from nnunet_multitask.evaluation.gate import parse_gate
 from nnunet_multitask.inference.cases import CasePrediction
@@ -32,13 +34,15 @@ logger = logging.getLogger(__name__)
 class MultiTaskPredictor(ClassifyingPredictor):
     """Predicts masks as nnU-Net does, and beside them writes ``classification.json`` and ``classification.csv``.
 
-    Takes nnU-Net's own arguments. ``cases`` holds the prediction of each case after ``predict_from_files``.
+    Takes nnU-Net's own arguments. ``cases`` holds the prediction of each case after ``predict_from_files``. ``dicom``
+    may say, by case, what is to be recorded of the DICOM series that its image was made of.
     """
 
     settings: dict[str, Any]
     reporting: Reporting
     worklist: Choice | None
     folder: Path | None = None
+    dicom: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     _run: Run | None = None
     _hand_over: Callable[[CaseReport], None]
 
@@ -217,7 +221,7 @@ class MultiTaskPredictor(ClassifyingPredictor):
         """Take what the network says of a case, and let it be reported where the mask is written."""
         super().keep(case_id, prediction)
         if self._run is not None:
-            self._hand_over(CaseReport(prediction, self.reporting, self.model, self.settings))
+            self._hand_over(CaseReport(prediction, self.reporting, self.model, self.settings, self.dicom.get(case_id)))
 
     def _manage_input_and_output_lists(
         self,
@@ -229,8 +233,12 @@ class MultiTaskPredictor(ClassifyingPredictor):
         num_parts: int = 1,
         save_probabilities: bool = False,
     ) -> Any:
+        ending = self.dataset_json["file_ending"]
+        source = list_of_lists_or_source_folder
+        if isinstance(source, str):  # nnU-Net would fork processes for it, of a process that may have threads by now
+            source = [list(map(str, files)) for _, files in sorted(list_image_channels(source, ending).items())]
         inputs, outputs, previous = super()._manage_input_and_output_lists(
-            list_of_lists_or_source_folder,
+            source,
             output_folder_or_list_of_truncated_output_files,
             folder_with_segs_from_prev_stage,
             True,
@@ -239,7 +247,6 @@ class MultiTaskPredictor(ClassifyingPredictor):
             save_probabilities,
         )
         self.cases = {}
-        ending = self.dataset_json["file_ending"]
         case_ids = [Path(files[0]).name[: -len(ending) - len("_0000")] for files in inputs]
         keep = list(range(len(inputs)))
         if outputs and self._run is not None:

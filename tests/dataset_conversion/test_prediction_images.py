@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -12,7 +15,7 @@ from nnunet_multitask.cli.main import main
 from nnunet_multitask.dataset_conversion.channels import ChannelOptions
 from nnunet_multitask.dataset_conversion.folder import convert
 from nnunet_multitask.dataset_conversion.folder_settings import FolderSettings
-from nnunet_multitask.dataset_conversion.prediction_images import Recipe, prepare, recipe_of
+from nnunet_multitask.dataset_conversion.prediction_images import Recipe, prepare, recipe_of, recipe_of_model
 from nnunet_multitask.dataset_conversion.sources import ConversionOptions
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
@@ -69,6 +72,33 @@ def test_training_images_become_what_they_are_in_the_dataset(
     assert main([*command, "--dataset", "5", "--overwrite"]) == 0
     assert main([*command, "--dataset", "5"]) == 1
     assert "[already-exists]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_model_knows_its_channels(
+    source: Path, tmp_path: Path, told: bool, edit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = dataset(source, ChannelOptions(("brain", "x=0/3000"), mirror_channel=True))
+    shutil.copy(folder / "dataset.json", tmp_path)
+    (tmp_path / "plans.json").write_text(json.dumps({"dataset_name": folder.name}))
+    expected = Recipe(("CT",), ChannelOptions(("brain", "x=0/3000"), mirror_channel=True))
+    if not told:  # trained before dataset.json did
+        edit(tmp_path / "dataset.json", lambda document: document.pop("made_channels"))
+        assert recipe_of_model(tmp_path) == expected
+    monkeypatch.delenv("nnUNet_raw")
+    if told:
+        assert recipe_of_model(tmp_path) == expected
+    else:
+        with pytest.raises(
+            InputError, match=r"\[unknown-channels\] .* nnUNet_raw name the folder of Dataset005_Own"
+        ):
+            recipe_of_model(tmp_path)
+
+
+def test_a_model_of_plain_images_needs_nothing(source: Path, tmp_path: Path) -> None:
+    shutil.copy(dataset(source, ChannelOptions(), channel_names=["T1"]) / "dataset.json", tmp_path)
+    (tmp_path / "plans.json").write_text("{}")
+    assert recipe_of_model(tmp_path) == Recipe(("T1",))
 
 
 def test_channels_of_the_source_are_known_from_the_report(source: Path) -> None:
