@@ -70,7 +70,7 @@ def derive_plans(
             raise InputError("bad-batch-size", where, f"expected 1 or more, got {batch_size}", "correct --batch-size")
         settings["batch_size"] = batch_size
     _check_patch(settings["patch_size"], architecture["strides"], where)
-    block = dict(block_of(new))
+    block = dict(block_of(plans))  # the old plans are at fault where it has another form
     block["config"] = {**block.get("config", {}), **(config or {})}
     block["schedule"] = {**block.get("schedule", {}), **(schedule or {})}
     settings_from(MultiTaskConfig(), block["config"], f"plans {name}, config")  # refuses what does not fit
