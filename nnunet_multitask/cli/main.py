@@ -26,6 +26,7 @@ SUBCOMMANDS = (
     "probe",
     "calibrate",
     "predict",
+    "export",
     "volumes",
     "evaluate",
     "compare",
