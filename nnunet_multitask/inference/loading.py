@@ -9,9 +9,11 @@ from typing import Any
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_multitask import environment
+from nnunet_multitask.documents import read_json
 from nnunet_multitask.inference.checkpoints import load_checkpoint_file, safe_loading
 from nnunet_multitask.inference.consistency import check_same_model, check_weights, loading_weights
 from nnunet_multitask.inference.model import check_model_folder, finished_folds, sha256_of
+from nnunet_multitask.inference.safe_plans import check_layers
 
 
 def load_model_folder(
@@ -38,7 +40,7 @@ def load_model_folder(
 
     Raises:
         InputError: no trained model there, one without heads, a checkpoint that is damaged or would run something,
-            folds of different models, weights of another network.
+            plans that would, folds of different models, weights of another network.
     """
     if use_folds is None:
         use_folds = finished_folds(folder, checkpoint_name)
@@ -50,6 +52,8 @@ def load_model_folder(
     with safe_loading(trust_checkpoint=trust_checkpoint):
         checkpoints = {fold: load_checkpoint_file(file) for fold, file in files.items()}
         check_same_model(folder, checkpoints, files)
+        plans_file = folder / "plans.json"
+        check_layers(read_json(plans_file), next(iter(checkpoints.values()))["init_args"]["configuration"], plans_file)
         with loading_weights(next(iter(files.values()))):  # nnU-Net loads those of the first fold
             nnUNetPredictor.initialize_from_trained_model_folder(predictor, str(folder), use_folds, checkpoint_name)
     network: Any = predictor.network

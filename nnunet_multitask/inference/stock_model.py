@@ -19,6 +19,7 @@ from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.checkpoints import load_checkpoint_file, safe_loading
 from nnunet_multitask.inference.consistency import check_same_model, check_weights
 from nnunet_multitask.inference.model import check_model_folder, sha256_of
+from nnunet_multitask.inference.safe_plans import check_layers
 from nnunet_multitask.storage import atomic_directory, copy_file, writing_errors
 
 TRAINER = nnUNetTrainer.__name__
@@ -89,6 +90,7 @@ def read_stock_model(
         if Path(name).name != name:
             fault = f"expected names of dataset, plans and configuration that a folder can have, got {name!r}"
             raise InputError("bad-name", folder / PLANS, fault, "correct it")
+    check_layers(plans, configuration, folder / PLANS)
     network = stock_network(plans, configuration, dataset_json)
     for fold, checkpoint in checkpoints.items():
         if not any(name.startswith(TRUNK[1]) for name in checkpoint["network_weights"]):

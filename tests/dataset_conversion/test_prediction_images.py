@@ -89,9 +89,7 @@ def test_a_model_knows_its_channels(
     if told:
         assert recipe_of_model(tmp_path) == expected
     else:
-        with pytest.raises(
-            InputError, match=r"\[unknown-channels\] .* nnUNet_raw name the folder of Dataset005_Own"
-        ):
+        with pytest.raises(InputError, match=r"\[unknown-channels\] .* nnUNet_raw name the folder of Dataset005_Own"):
             recipe_of_model(tmp_path)
 
 

@@ -25,12 +25,11 @@ def model(toy_model, tmp_path):
 
 
 @pytest.fixture
-def refused(model, capfd):
+def refused(model, toy_images, capfd):
     """A function that predicts with the damaged model, and returns the one line of the refusal."""
-    (model.parent / "images").mkdir()
 
     def predict(*options):
-        argv = ["predict", "-m", model, "-i", model.parent / "images", "-o", model.parent / "out", "-device", "cpu"]
+        argv = ["predict", "-m", model, "-i", toy_images, "-o", model.parent / "out", "-device", "cpu"]
         threads = torch.get_num_threads()
         capfd.readouterr()
         status = main([str(word) for word in (*argv, *options)])
