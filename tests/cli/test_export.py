@@ -90,7 +90,8 @@ def test_stock_nnunet_predicts_the_same_masks_without_this_package(model, images
     options = "-d Dataset999_Toy -c 3d_fullres -p toy -f 0 1".split()
     assert f"nnUNet_results={tmp_path / 'results'} nnUNetv2_predict {' '.join(options)} -i IMAGES -o MASKS" in said
     options += ["-i", images, "-o", tmp_path / "out", "-npp", "1", "-nps", "1", "-device", "cpu"]
-    printed = run_without_package(tmp_path, "predict_entry_point", *options, nnUNet_results=str(tmp_path / "results"))
+    variables = {"nnUNet_results": str(tmp_path / "results"), "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}
+    printed = run_without_package(tmp_path, "predict_entry_point", *options, **variables)
     assert "without the package" in printed
     for case_id in ("a", "b"):
         mask = predicted / f"{case_id}.nii.gz"
