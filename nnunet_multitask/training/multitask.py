@@ -34,7 +34,7 @@ from nnunet_multitask.training.final_validation import ClassifiedValidationMixin
 from nnunet_multitask.training.joint_step import Samples
 from nnunet_multitask.training.patch_labels import PatchLabels
 from nnunet_multitask.training.patches import telling_slices
-from nnunet_multitask.training.plans_block import branch_block
+from nnunet_multitask.training.plans_block import branch_block, changed_targets
 from nnunet_multitask.training.preconditions import (
     check_branch_of_plans,
     check_datasets_were_asked_for,
@@ -244,12 +244,11 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         except ValueError:
             self.print_to_log_file(f"WARN {plans_file}: half-written by a start that was killed -> written again now")
             return
-        now = self.plans_manager.plans[PLANS_KEY]["targets"]
-        shown = [{name: target["classes"] for name, target in targets.items()} for targets in (before, now)]
-        if before != now:
+        changed = changed_targets(before, self.plans_manager.plans[PLANS_KEY]["targets"])
+        if changed is not None:
             raise InputError(
                 "targets-changed",
                 plans_file,
-                f"expected the targets of the folds trained before, {shown[0]}, got {shown[1]} from the sidecar",
+                f"expected the targets of the folds trained before, {changed[0]}, got {changed[1]} from the sidecar",
                 "restore the sidecar, or train under other plans (`nnunet-multitask configure`) or in an empty folder",
             )
