@@ -19,6 +19,7 @@ from nnunet_multitask.labels import LabelSidecar
 logger = logging.getLogger(__name__)
 
 CALIBRATION_VERSION = 1
+FITTED_WITH = ("aggregation", "aggregation_sha256")  # what of the table's settings a calibration holds for
 DEFINITIONS = {
     "temperature": "calibrated probabilities are softmax(ln p / T) of exclusive classes, sigmoid(logit p / T) of each "
     "class of a multilabel target (Guo et al. 2017)",
@@ -89,6 +90,7 @@ def fit_calibration(
         "fitted_on": {
             "cases": len(cases),
             "folds": folds,
+            **{name: predicted.settings[name] for name in FITTED_WITH if predicted.settings.get(name) is not None},
             "case_fingerprints": sorted(fingerprint(case_id) for case_id in cases),
         },
         "left_out_targets": sorted(whole),

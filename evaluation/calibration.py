@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +42,17 @@ class Calibration:
         path: where it was read.
         targets: by name.
         fitted_on: fingerprints of the cases it was fitted on, see `fingerprint`.
+        checkpoint_sha256: of the networks whose predictions it was fitted on, by fold; empty where it is not told.
+        aggregation: by target how tiles became a case there; empty where it is not told.
+        aggregation_sha256: of the aggregation.json that was fitted for it.
     """
 
     path: Path
     targets: Mapping[str, TargetCalibration]
     fitted_on: frozenset[str] = frozenset()
+    checkpoint_sha256: Mapping[str, str] = field(default_factory=dict)
+    aggregation: Mapping[str, str] = field(default_factory=dict)
+    aggregation_sha256: str | None = None
 
     def thresholds(self, target_name: str, rule: str | None) -> Mapping[str, float] | None:
         """Return the operating point of a target by class; None without a rule.
@@ -88,7 +94,15 @@ def read_calibration(path: str | Path) -> Calibration:
         targets[name] = TargetCalibration(target, temperatures, by_class)
     if errors:
         raise InputErrors(errors)
-    return Calibration(path, targets, frozenset(document["fitted_on"].get("case_fingerprints", ())))
+    fitted_on = document["fitted_on"]
+    return Calibration(
+        path,
+        targets,
+        frozenset(fitted_on.get("case_fingerprints", ())),
+        document.get("model", {}).get("checkpoint_sha256", {}),
+        fitted_on.get("aggregation", {}),
+        fitted_on.get("aggregation_sha256"),
+    )
 
 
 def apply_calibration(probabilities: Probabilities, calibration: TargetCalibration) -> dict[str, float]:

@@ -92,7 +92,7 @@ def fit_target(table: TargetTable, rules: Sequence[Rule], left_out: Sequence[str
         fitted on the other folds; "after_in_sample" by what was fitted on the very same cases. Each operating point
         stands there both ways, too.
     """
-    groups, how = _groups(table)
+    groups, how = left_out_parts(table)
     whole = _fit(table, rules, left_out)
     parts = [(groups == group, _fit(_part(table, groups != group), rules, left_out)) for group in np.unique(groups)]
     honest = np.full_like(table.probabilities, np.nan)
@@ -209,7 +209,7 @@ def _fit(table: TargetTable, rules: Sequence[Rule], left_out: Sequence[str]) -> 
     return fitted
 
 
-def _groups(table: TargetTable) -> tuple[NDArray[Any], str]:
+def left_out_parts(table: TargetTable) -> tuple[NDArray[Any], str]:
     """Return the part of each case that is fitted without it: its fold, or one of five drawn by class and patient."""
     if table.folds is not None and len(set(map(str, table.folds))) > 1:
         return np.array([str(fold) for fold in table.folds]), "leave_fold_out"

@@ -77,6 +77,7 @@ def join_documents(files: Mapping[int | str, Path]) -> dict[str, Any]:
     return {
         "version": first["version"],
         "model": {**known, "folds": list(files), "checkpoint_sha256": hashes},
+        **({"settings": first["settings"]} if "settings" in first else {}),
         "targets": first["targets"],
         "cases": dict(sorted(cases.items())),
     }

@@ -77,7 +77,7 @@ def join_folds(files: Mapping[int | str, Path]) -> Classification:
         files: a classification.json by fold.
 
     Returns:
-        The table; its path is the folder that all the files lie in.
+        The table; its path is the folder that all the files lie in, its model has the checkpoints of all folds.
 
     Raises:
         InputError, InputErrors: as `read_classification`; folds of different models, checkpoints or settings, or with
@@ -93,6 +93,12 @@ def join_folds(files: Mapping[int | str, Path]) -> Classification:
             errors.append(
                 InputError("targets-differ", part.path, fault, "predict all folds with models of one training")
             )
+        if part.settings.get("aggregation") != first.settings.get("aggregation"):
+            fault = f"expected the aggregation of {first.path}: {first.settings.get('aggregation')}, got "
+            remedy = "validate these folds again with --val"
+            errors.append(
+                InputError("other-aggregation", part.path, f"{fault}{part.settings.get('aggregation')}", remedy)
+            )
         for case_id in part.cases:
             if case_id in home:
                 fault = f"expected each case in one fold, got it in the folds {home[case_id]} and {fold}"
@@ -101,8 +107,12 @@ def join_folds(files: Mapping[int | str, Path]) -> Classification:
             home.setdefault(case_id, fold)
     if errors:
         raise InputErrors(errors)
+    hashes = {
+        fold: digest for part in parts.values() for fold, digest in part.model.get("checkpoint_sha256", {}).items()
+    }
     return replace(
         first,
+        model={**first.model, "folds": list(files), **({"checkpoint_sha256": hashes} if hashes else {})},
         path=Path(os.path.commonpath(files.values())),
         cases={case_id: entry for part in parts.values() for case_id, entry in part.cases.items()},
         folds=home,

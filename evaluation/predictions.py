@@ -50,6 +50,7 @@ class Classification:
         folds: of an out-of-fold table, the fold by case id: the model that predicted the case was not trained on it.
         references: of an out-of-fold table, the true label by case id and target; unknown ones are absent.
         groups: of an out-of-fold table, the patient by case id, where one is known.
+        settings: what else the numbers depend on: aggregation by target, and others.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class Classification:
     folds: Mapping[str, int | str] = field(default_factory=dict)
     references: Mapping[str, Mapping[str, Label]] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_classification(path: str | Path) -> Classification:
@@ -115,6 +117,7 @@ def parse_classification(document: Any, path: Path) -> Classification:
             if "reference" in entry
         },
         {case_id: entry["group"] for case_id, entry in entries if entry.get("group") is not None},
+        document.get("settings", {}),
     )
 
 

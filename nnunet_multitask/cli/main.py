@@ -24,6 +24,7 @@ SUBCOMMANDS = (
     "train",
     "collect",
     "probe",
+    "fit-aggregation",
     "calibrate",
     "predict",
     "export",

@@ -73,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="[TARGET=]NAME",
-        help="how tiles become a case: mean, gaussian, lesion, max, noisy_or, topk (default: as the model was trained)",
+        help="how tiles become a case: mean, gaussian, lesion, max, noisy_or, topk, or gated_attention after "
+        "fit-aggregation (default: as the model was trained)",
     )
 
     classes.add_argument(

@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nnunet_multitask.cli._folds import add_labels, labels_of, splits_of
 from nnunet_multitask.cli._nnunet import add_device, add_model, add_trust, model_folder, prepare_device
 from nnunet_multitask.cli._outputs import check_output
 from nnunet_multitask.cli._scoring import text_of
 from nnunet_multitask.errors import InputError
-
-if TYPE_CHECKING:
-    from nnunet_multitask.labels import LabelSidecar
 
 HELP = "linear probes on the features of a trained model, stage by stage"
 
@@ -34,10 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-chk", default="checkpoint_final.pth", help="name of the checkpoint (default: checkpoint_final.pth)"
     )
-    parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="class_labels.json (default: that of the model's dataset)"
-    )
-    parser.add_argument("--targets", nargs="+", metavar="TARGET", help="targets to probe (default: all)")
+    add_labels(parser, "targets to probe (default: all)")
     parser.add_argument("--permutations", type=int, default=100, help="of the labels, as control (default: 100)")
     parser.add_argument("--step-size", type=float, default=1.0, help="step between tiles, in tiles (default: 1.0)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="write the results here, too")
@@ -51,9 +45,7 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from nnunet_multitask import environment
-    from nnunet_multitask.datasets import find_dataset, required_folder
-    from nnunet_multitask.documents import read_json, write_json
-    from nnunet_multitask.evaluation.trained_models import read_splits
+    from nnunet_multitask.documents import write_json
     from nnunet_multitask.inference.model import check_model_folder, finished_folds
 
     folder = model_folder(args)
@@ -66,21 +58,8 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.output, is_folder=False)
     folds = args.f if args.f is not None else [f for f in finished_folds(folder, args.chk) if isinstance(f, int)]
     check_model_folder(folder, folds, args.chk, with_heads=False)
-    preprocessed = find_dataset(
-        required_folder("nnUNet_preprocessed"), read_json(folder / "plans.json")["dataset_name"]
-    )
-    splits_file = preprocessed / "splits_final.json"
-    if not splits_file.is_file():
-        fault = "expected the folds that the model was trained with, got no such file"
-        raise InputError(
-            "missing-splits", splits_file, fault, "restore it: without it nobody knows which cases are new"
-        )
-    splits = read_splits(splits_file)
-    absent = [fold for fold in folds if not 0 <= int(fold) < len(splits)]
-    if absent:
-        fault = f"expected folds from 0 to {len(splits) - 1}, got {', '.join(map(str, absent))}"
-        raise InputError("bad-fold", splits_file, fault, "correct -f")
-    sidecar = _sidecar(args, preprocessed)
+    preprocessed, splits = splits_of(folder, folds)
+    sidecar = labels_of(args, preprocessed)
     environment.activate()
     device = prepare_device(args.device)
 
@@ -88,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     document = probe_model(
         folder,
-        {int(fold): splits[int(fold)] for fold in folds},
+        splits,
         sidecar,
         preprocessed,
         checkpoint_name=args.chk,
@@ -132,24 +111,3 @@ def _with_interval(entry: Mapping[str, Any]) -> str:
     interval = entry["interval"]
     ends = "" if interval["low"] is None else f" ({interval['low']:.3f}-{interval['high']:.3f})"
     return text_of(entry["value"]) + ends
-
-
-def _sidecar(args: argparse.Namespace, preprocessed: Path) -> LabelSidecar:
-    """Return the labels, those of the wanted targets only."""
-    from nnunet_multitask.datasets import optional_folder
-    from nnunet_multitask.labels import read_sidecar
-    from nnunet_multitask.training.supervision import load_sidecar
-
-    raw = optional_folder("nnUNet_raw")
-    sidecar = (
-        load_sidecar(None if raw is None else raw / preprocessed.name, preprocessed)
-        if args.labels is None
-        else read_sidecar(args.labels)
-    )
-    if args.targets is None:
-        return sidecar
-    unknown = [name for name in args.targets if name not in sidecar.targets]
-    if unknown:
-        fault = f"expected some of {', '.join(sidecar.targets)}, got {', '.join(unknown)}"
-        raise InputError("unknown-target", "--targets", fault, "correct it")
-    return replace(sidecar, targets={name: sidecar.targets[name] for name in args.targets})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,17 @@ class TileWeights:
         importance: what each tile contributes to the segmentation of the volume, in voxels, (T,); see
             ``tiles.tile_importance``.
         top_tiles: how many tiles ``topk`` looks at.
+        fitted: by target the aggregation that was fitted for it, where there is one.
     """
 
     foreground_voxels: Floats
     importance: Floats
     top_tiles: int = MultiTaskConfig().top_tiles
+    fitted: Mapping[str, Aggregation] = field(default_factory=dict)
 
     def select(self, tiles: NDArray[np.bool_]) -> TileWeights:
         """Return the weights of some of the tiles, (T,) bool."""
-        return TileWeights(self.foreground_voxels[tiles], self.importance[tiles], self.top_tiles)
+        return TileWeights(self.foreground_voxels[tiles], self.importance[tiles], self.top_tiles, self.fitted)
 
 
 Aggregation = Callable[[Floats, TileWeights], Floats]
@@ -116,13 +118,15 @@ AGGREGATIONS: Mapping[str, Aggregation] = {
     "noisy_or": noisy_or,
     "topk": topk,
 }
+GATED_ATTENTION = "gated_attention"  # is fitted: see `gated_attention.GatedAttention`
+NAMES = (*AGGREGATIONS, GATED_ATTENTION)
 
 
 def aggregate(name: str, target: Target, probabilities: Floats, weights: TileWeights) -> Floats:
     """Return the class probabilities of a case.
 
     Args:
-        name: one of ``AGGREGATIONS``.
+        name: one of ``NAMES``; what is fitted is taken from the weights.
         target: exclusive classes (multiclass) are divided by their sum, which is 1 already for a mean.
         probabilities: of each tile, (T, outputs).
         weights: of each tile.
@@ -130,7 +134,8 @@ def aggregate(name: str, target: Target, probabilities: Floats, weights: TileWei
     Returns:
         (outputs,), float64.
     """
-    result = AGGREGATIONS[name](np.asarray(probabilities, dtype=np.float64), weights)
+    function = weights.fitted[target.name] if name == GATED_ATTENTION else AGGREGATIONS[name]
+    result = function(np.asarray(probabilities, dtype=np.float64), weights)
     return result / result.sum() if target.type == "multiclass" else result
 
 

@@ -45,7 +45,7 @@ def predict_case(
     Args:
         tiles: of all folds.
         targets: by name.
-        aggregations: by target, one of ``AGGREGATIONS``.
+        aggregations: by target, one of ``aggregation.NAMES``.
         seconds: time of all forward passes.
     """
     by_fold: dict[str, Floats] = {}

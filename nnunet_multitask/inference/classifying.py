@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_multitask.config import PLANS_KEY, config_from_plans
-from nnunet_multitask.inference.aggregation import TileWeights
+from nnunet_multitask.inference.aggregation import Aggregation, TileWeights
 from nnunet_multitask.inference.cases import CasePrediction, predict_case
 from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
 from nnunet_multitask.inference.model import aggregations_of_plans, targets_of_plans
@@ -33,6 +34,7 @@ class ClassifyingPredictor(nnUNetPredictor):
     targets: dict[str, Target]
     model: dict[str, Any]
     aggregations: dict[str, str]
+    fitted: Mapping[str, Aggregation]  # by target, where its aggregation is a fitted one
     _waiting: list[str]  # the ids of the cases that come next
     _folds: list[FoldTiles]
     _tiles: list[tuple[dict[str, np.ndarray], float]]
@@ -72,6 +74,7 @@ class ClassifyingPredictor(nnUNetPredictor):
         self.has_regions = bool(plans[PLANS_KEY].get("has_regions", False))
         self.aggregations = aggregations_of_plans(plans, self.targets)
         self.top_tiles = config_from_plans(plans).top_tiles
+        self.fitted = {}
         self.cases, self._waiting = {}, []
 
     def predict_logits_from_preprocessed_data(self, data: torch.Tensor) -> torch.Tensor:
@@ -118,6 +121,7 @@ class ClassifyingPredictor(nnUNetPredictor):
             np.array([voxels for _, voxels in self._tiles]),
             tile_importance(slicers, self._shape, padded),
             self.top_tiles,
+            self.fitted,
         )
         probabilities = {name: np.stack([tile[name] for tile, _ in self._tiles]) for name in self.targets}
         self._folds.append(FoldTiles(probabilities, weights))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.evaluation.calibration import Calibration
-from nnunet_multitask.inference.aggregation import AGGREGATIONS
+from nnunet_multitask.inference.aggregation import NAMES
 from nnunet_multitask.labels import Target
 
 
@@ -54,10 +54,10 @@ def choose_aggregations(
     """
     chosen = by_target(texts, targets, "--aggregation")
     for name in chosen.values():
-        if name not in AGGREGATIONS:
-            near = difflib.get_close_matches(name, AGGREGATIONS, 1)
+        if name not in NAMES:
+            near = difflib.get_close_matches(name, NAMES, 1)
             remedy = f"did you mean {near[0]}?" if near else "name one of these"
-            fault = f"expected one of {', '.join(AGGREGATIONS)}, got {name}"
+            fault = f"expected one of {', '.join(NAMES)}, got {name}"
             raise InputError("unknown-aggregation", "--aggregation", fault, remedy)
     return {name: chosen.get(name, default[name]) for name in targets}
 

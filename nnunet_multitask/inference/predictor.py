@@ -13,11 +13,13 @@ from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAu
 from nnunetv2.configuration import default_num_processes
 
 from nnunet_multitask.datasets import list_image_channels
+from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.calibration import CALIBRATION_NAME, read_calibration
 from nnunet_multitask.evaluation.gate import parse_gate
 from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.inference.classifying import ClassifyingPredictor
 from nnunet_multitask.inference.exporting import CaseReport, exporting
+from nnunet_multitask.inference.fitted import check_calibration, load_fitted
 from nnunet_multitask.inference.in_process import CaseResult, Image, predict_images
 from nnunet_multitask.inference.inputs import check_images, check_previous_stage
 from nnunet_multitask.inference.loading import load_model_folder
@@ -44,6 +46,7 @@ class MultiTaskPredictor(ClassifyingPredictor):
     folder: Path | None = None
     dicom: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     _run: Run | None = None
+    _refused: InputError | InputErrors | None = None
     _hand_over: Callable[[CaseReport], None]
 
     def initialize_from_trained_model_folder(
@@ -70,13 +73,13 @@ class MultiTaskPredictor(ClassifyingPredictor):
         self.model = load_model_folder(self, folder, use_folds, checkpoint_name, trust_checkpoint=trust_checkpoint)
         self.folder = folder
         self.read_heads(folder / "plans.json")
-        self.configure()
+        self._take_defaults()
 
     def manual_initialization(self, *args: Any, **kwargs: Any) -> None:
         """Take a network that is in memory; as `ClassifyingPredictor`."""
         super().manual_initialization(*args, **kwargs)
         self.folder = None
-        self.configure()
+        self._take_defaults()
 
     def configure(
         self,
@@ -92,7 +95,8 @@ class MultiTaskPredictor(ClassifyingPredictor):
         """Say how classes are predicted and reported; without this call, as the defaults here do.
 
         Args:
-            aggregation: how tiles become a case: ``NAME`` for all targets, or ``TARGET=NAME``.
+            aggregation: how tiles become a case: ``NAME`` for all targets, or ``TARGET=NAME``; ``gated_attention``
+                takes the model folder's ``aggregation.json``.
             calibrate: apply the model folder's ``calibration.json`` where there is one.
             operating_points: rules of the calibration: ``RULE`` for every target that has it, or ``TARGET=RULE``.
             gate: ``TARGET``, or ``TARGET=CLASS`` with the negative class of a multiclass target: its masks are cleared.
@@ -101,12 +105,16 @@ class MultiTaskPredictor(ClassifyingPredictor):
             save_tiles: write a file with the tiles of each case.
 
         Raises:
-            InputError: an unknown name, a calibration of other classes, what needs a calibration without one.
+            InputError: an unknown name, a calibration or an attention that was fitted for another model, what needs
+                one without it.
         """
         trained = aggregations_of_plans(self.plans_manager.plans, self.targets)
         self.aggregations = choose_aggregations(aggregation, self.targets, trained)
+        fitted = load_fitted(self.folder, self.aggregations, self.targets, self.model)
         path = None if self.folder is None else self.folder / CALIBRATION_NAME
         calibration = read_calibration(path) if calibrate and path is not None and path.is_file() else None
+        if calibration is not None:
+            check_calibration(calibration, self.model, fitted)
         reporting = Reporting(
             self.targets,
             calibration,
@@ -117,13 +125,14 @@ class MultiTaskPredictor(ClassifyingPredictor):
             save_tiles,
             getattr(self.network, "segments", True),
         )
-        check_reporting(reporting, trained)
+        check_reporting(reporting, trained if calibration is None else {**trained, **calibration.aggregation})
         if not reporting.segments:
             logger.info("the model only classifies: its masks are empty, and their volumes are not written")
         self.worklist = default_worklist(self.targets) if worklist is None else parse_worklist(worklist, self.targets)
-        self.reporting = reporting
+        self.reporting, self.fitted, self._refused = reporting, fitted.by_target, None
         self.settings = {
             "aggregation": dict(self.aggregations),
+            "aggregation_sha256": fitted.sha256,
             "step_size": float(self.tile_step_size),
             "mirroring": bool(self.use_mirroring and self.allowed_mirroring_axes),
             "calibration_sha256": None if calibration is None else sha256_of(calibration.path),
@@ -133,8 +142,24 @@ class MultiTaskPredictor(ClassifyingPredictor):
             "tiles": save_tiles,
         }
 
+    def _take_defaults(self) -> None:
+        """Configure as nobody said otherwise; what that refuses is told where a prediction begins without more words.
+
+        A calibration that is stale must not keep anybody from saying that it shall not be used.
+        """
+        try:
+            self.configure()
+        except (InputError, InputErrors) as error:
+            self.configure(calibrate=False)
+            self._refused = error
+
+    def _check_configured(self) -> None:
+        if self._refused is not None:
+            raise self._refused
+
     def predict_images(self, images: Mapping[str, Image], output: str | Path | None = None) -> Iterator[CaseResult]:
         """Predict images of files or arrays in this process, return each result and write it; see `in_process`."""
+        self._check_configured()
         return predict_images(self, images, output)
 
     def predict_from_files(
@@ -282,6 +307,7 @@ class MultiTaskPredictor(ClassifyingPredictor):
     @contextmanager
     def _running(self, run: Run, output: str | list[str] | None, overwrite: bool) -> Iterator[None]:
         """Let cases be finished while the block runs, and write their classification at its end."""
+        self._check_configured()
         if isinstance(output, str) and not overwrite:  # before nnU-Net writes into the folder
             check_same_run(Path(output), run.name, self.model, self.settings)
         self._run = run

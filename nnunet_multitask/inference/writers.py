@@ -25,6 +25,7 @@ def write_classification(
     records: Mapping[str, Any],
     dataset_json: Mapping[str, Any],
     known: Mapping[str, Mapping[str, Any]] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the classification of the cases whose masks lie in ``folder``, as JSON and as CSV.
 
@@ -38,6 +39,7 @@ def write_classification(
         dataset_json: the model's, for file ending and mask labels. Masks of a format that `read_mask` does not know
             are not measured.
         known: what else is known of the new cases: ``fold`` and ``reference`` of an out-of-fold table.
+        settings: how they were predicted; None where that is not told.
     """
     cases = dict(records)
     reporting = Reporting(targets)
@@ -45,7 +47,7 @@ def write_classification(
         measures = measure_mask(folder / f"{case_id}{dataset_json['file_ending']}", mask_values(dataset_json))
         record = case_record(reporting, prediction, dataset_json["labels"], measures)
         cases[case_id] = {**record, **(known or {}).get(case_id, {})}
-    write_documents(folder, name, record_document(model, None, targets, cases), None)
+    write_documents(folder, name, record_document(model, settings, targets, cases), None)
 
 
 def write_documents(folder: Path, name: str, document: Mapping[str, Any], worklist: Choice | None) -> None:

@@ -17,7 +17,7 @@ from nnunet_multitask.config import differences
 from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.inference.classifying import ClassifyingPredictor
 from nnunet_multitask.inference.measures import without_labels
-from nnunet_multitask.inference.model import sha256_of
+from nnunet_multitask.inference.model import aggregations_of_plans, sha256_of
 from nnunet_multitask.inference.records import CLASSIFICATION_JSON
 from nnunet_multitask.inference.writers import write_classification
 from nnunet_multitask.labels import Case, LabelSidecar
@@ -154,6 +154,7 @@ def write_validation(trainer: Any, predictions: Predictions, checkpoint: Path | 
         {},
         trainer.dataset_json if segments else without_labels(trainer.dataset_json),
         known,
+        {"aggregation": aggregations_of_plans(trainer.plans_manager.plans, trainer.targets)},
     )
     probabilities = {case_id: prediction.probabilities for case_id, prediction in found.items()}
     scores = case_scores(trainer.targets, trainer.sidecar, probabilities)

@@ -16,9 +16,9 @@ from nnunet_multitask.evaluation.probing import INVERSE_REGULARIZATION, SCORES, 
 from nnunet_multitask.inference.features import POOLINGS, FeatureExtractor
 from nnunet_multitask.labels import LabelSidecar
 from nnunet_multitask.splits import check_fold
+from nnunet_multitask.workflows.validation_cases import Split, check_trained_with, open_cases
 
 Features = Mapping[str, Sequence[np.ndarray]]  # by pooling the stages
-Split = Mapping[str, Sequence[str]]
 
 DEFINITIONS = {
     "protocol": "In each fold a logistic regression is fitted on the features of its training cases and applied to its "
@@ -72,11 +72,11 @@ def probe_model(
     channels: tuple[int, ...] = ()
     for fold, split in splits.items():
         check_fold(sidecar, {part: list(split[part]) for part in ("train", "val")}, preprocessed / "splits_final.json")
-        _check_trained_with(folder / f"fold_{fold}" / "validation", split["val"])
+        check_trained_with(folder / f"fold_{fold}" / "validation", split["val"])
         extract = FeatureExtractor(folder, fold, checkpoint_name, device, step_size, trust_checkpoint=trust_checkpoint)
         channels = extract.channels
         cases = [case_id for part in ("train", "val") for case_id in split[part] if case_id in wanted]
-        read = partial(_features_of, extract, _dataset(preprocessed / extract.data_identifier, cases))
+        read = partial(_features_of, extract, open_cases(preprocessed / extract.data_identifier, cases))
         features = map_in_order(read, cases, num_workers=1, description=f"fold {fold}, features")
         seen[fold] = dict(zip(cases, features, strict=True))
     jobs = [
@@ -137,36 +137,9 @@ def _part(
     return Part(tables[0], codes[0], groups[0], tables[1], codes[1], groups[1])
 
 
-def _dataset(folder: Path, case_ids: Sequence[str]) -> Any:
-    """Return nnU-Net's reader of preprocessed cases."""
-    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-
-    if not folder.is_dir() or not any(folder.iterdir()):
-        raise InputError(
-            "missing-preprocessed", folder, "expected preprocessed cases, got none", "run `nnunet-multitask plan`"
-        )
-    kind = infer_dataset_class(str(folder))
-    missing = sorted(set(case_ids) - set(kind.get_identifiers(str(folder))))
-    if missing:
-        fault = f"expected every labelled case of the folds, got none of {', '.join(missing[:5])}"
-        raise InputError("missing-preprocessed", folder, fault, "preprocess the dataset again")
-    return kind(str(folder), list(case_ids))
-
-
 def _features_of(extract: FeatureExtractor, dataset: Any, case_id: str) -> Features:
     data, _, _, _ = dataset.load_case(case_id)
     return extract(data[:])
-
-
-def _check_trained_with(validation: Path, case_ids: Sequence[str]) -> None:
-    """Refuse folds that were made after the training: its validation has left the masks of other cases."""
-    masks = {path.name.split(".")[0] for path in validation.glob("*.nii.gz")}
-    if masks and masks != set(case_ids):
-        other = sorted(masks ^ set(case_ids))
-        fault = f"expected the validation cases of splits_final.json, got others in training: {', '.join(other[:5])}"
-        raise InputError(
-            "other-splits", validation, fault, "restore the folds that it was trained with, or train it again"
-        )
 
 
 def _check_classes(

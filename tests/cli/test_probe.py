@@ -2,30 +2,16 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from nnunetv2.run.run_training import get_trainer_from_args
+from untrained_models import make_untrained
 
 from nnunet_multitask.cli.main import main
-from nnunet_multitask.documents import write_json
 from nnunet_multitask.inference.features import FeatureExtractor
 
 CPU = torch.device("cpu")
-
-
-def make_model(trainer_name, plans="micro", configuration="3d_fullres", folds=(0, 1)):
-    """Write what a finished training leaves, and return its folder."""
-    for fold in folds:
-        trainer = get_trainer_from_args("901", configuration, fold, trainer_name, plans, device=CPU)
-        trainer.initialize()
-        folder = Path(trainer.output_folder_base)
-        write_json(folder / "plans.json", trainer.plans_manager.plans)
-        write_json(folder / "dataset.json", trainer.dataset_json)
-        trainer.save_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
-    return folder
 
 
 @pytest.fixture
@@ -40,7 +26,7 @@ def results(micro_env, tmp_path, monkeypatch):
     [("nnUNetTrainer", "micro", "3d_fullres"), ("nnUNetTrainerMultiTaskShort", "micro2d", "2d")],
 )
 def test_stock_and_multitask_models_are_probed(results, capsys, trainer, plans, configuration):
-    model = make_model(trainer, plans, configuration)
+    model = make_untrained(trainer, plans, configuration)
     capsys.readouterr()
     file = results / "probe.json"
     options = ["--permutations", "3", "-o", str(file), "-device", "cpu"]
@@ -60,7 +46,7 @@ def test_stock_and_multitask_models_are_probed(results, capsys, trainer, plans, 
 
 
 def test_features_are_those_of_the_encoder(results, micro_env):
-    model = make_model("nnUNetTrainer", folds=(0,))
+    model = make_untrained("nnUNetTrainer", folds=(0,))
     extract = FeatureExtractor(model, 0, "checkpoint_final.pth", CPU)
     image = np.random.default_rng(0).normal(size=(1, 8, 64, 64)).astype(np.float32)  # one tile
     found = extract(image)
@@ -81,7 +67,7 @@ def refused(capsys, *argv):
 
 
 def test_what_cannot_be_probed_without_a_leak_is_refused(results, micro_env, capsys):
-    model = make_model("nnUNetTrainer", folds=(0,))
+    model = make_untrained("nnUNetTrainer", folds=(0,))
     (model / "fold_0" / "validation").mkdir()
     (model / "fold_0" / "validation" / "other_case.nii.gz").touch()
     assert "[other-splits]" in refused(capsys, "-m", str(model))
@@ -100,7 +86,7 @@ def test_what_cannot_be_probed_without_a_leak_is_refused(results, micro_env, cap
     ],
 )
 def test_refusals(results, micro_env, capsys, options, words):
-    model = make_model("nnUNetTrainer", folds=(0,))
+    model = make_untrained("nnUNetTrainer", folds=(0,))
     said = refused(capsys, "-m", str(model), *options)
     assert all(word in said for word in words), said
 

@@ -1,10 +1,12 @@
 """The predictor around a network of two lines, so that every number can be worked out by hand."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from nnunet_multitask.inference.classifying import ClassifyingPredictor
+from nnunet_multitask.inference.gated_attention import GatedAttention, GatedHead
 from nnunet_multitask.labels import Target
 
 
@@ -32,6 +34,7 @@ def predictor():
     predictor.configuration_manager = predictor.label_manager = Plans()
     predictor.targets = {"ich": Target("ich", "binary", ("no", "yes"))}
     predictor.has_regions, predictor.aggregations, predictor.top_tiles = False, {"ich": "mean"}, 4
+    predictor.fitted = {}
     predictor.allowed_mirroring_axes = (0, 1, 2)
     predictor.cases, predictor._waiting = {}, ["first", "second"]
     predictor.list_of_parameters = [{"gain": torch.tensor([gain])} for gain in (1.0, 3.0)]
@@ -77,8 +80,13 @@ class RunsOutOfMemory(Toy):
         return super().forward(x, classify)
 
 
+@pytest.mark.parametrize("aggregation", ["mean", "gated_attention"])
 @pytest.mark.parametrize("call", [2, 4])  # the second tile of the first fold, of the second fold
-def test_volume_that_is_run_again_counts_once(predictor, call):
+def test_volume_that_is_run_again_counts_once(predictor, call, aggregation):
+    predictor.aggregations = {"ich": aggregation}
+    look = np.array([[0.0, 1, 0, 0]])  # at the foreground
+    gate = GatedHead(look, look, np.ones(1), np.array([[1.0, 0, 0, 0]]))
+    predictor.fitted = {"ich": GatedAttention(predictor.targets["ich"], np.zeros(3), np.ones(3), [gate], "max")}
     predictor.allowed_mirroring_axes = None
     volume = torch.linspace(-1, 1, 96).reshape(1, 4, 4, 6)  # two tiles
     kept = []

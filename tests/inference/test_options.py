@@ -30,7 +30,7 @@ def test_aggregations_are_those_of_the_model_where_no_other_is_named():
         (["ich=mean", "ich=max"], r"\[given-twice\] .*the target ich"),
         (
             ["noisyor"],
-            r"\[unknown-aggregation\] .*mean, gaussian, lesion, max, noisy_or, topk, got noisyor.*noisy_or\?",
+            r"\[unknown-aggregation\] .*mean, gaussian, .*topk, gated_attention, got noisyor.*noisy_or\?",
         ),
     ],
 )
