@@ -27,6 +27,7 @@ SUBCOMMANDS = (
     "fit-aggregation",
     "calibrate",
     "predict",
+    "ensemble",
     "export",
     "volumes",
     "evaluate",

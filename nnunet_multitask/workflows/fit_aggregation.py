@@ -28,7 +28,7 @@ from nnunet_multitask.inference.model import aggregations_of_plans, targets_of_p
 from nnunet_multitask.inference.records import record_document
 from nnunet_multitask.inference.reporting import target_record
 from nnunet_multitask.labels import LabelSidecar, Target
-from nnunet_multitask.training.final_validation import reference_of
+from nnunet_multitask.training.final_validation import known_of
 from nnunet_multitask.workflows.seen_cases import SeenCase
 from nnunet_multitask.workflows.validation_cases import Split
 
@@ -212,7 +212,7 @@ def out_of_fold_table(
                 else aggregate(kind, target, case.tiles[name], case.weights)
             )
             records[name] = target_record(target, outputs[None], outputs[None])
-        cases[case_id] = {"targets": records, "fold": case.fold, "reference": reference_of(sidecar, case_id)}
+        cases[case_id] = {"targets": records, "fold": case.fold, **known_of(sidecar, case_id)}
     gated = GATED_ATTENTION in aggregations.values()
     settings = {"aggregation": dict(aggregations), "aggregation_sha256": sha256 if gated else None}
     return record_document(found.document["model"], settings, found.targets, cases)

@@ -80,7 +80,9 @@ def see_cases(
             device=device,
             allow_tqdm=False,
         )
-        predictor.initialize_from_trained_model_folder(folder, [fold], checkpoint_name, trust_checkpoint=trust_checkpoint)
+        predictor.initialize_from_trained_model_folder(
+            folder, [fold], checkpoint_name, trust_checkpoint=trust_checkpoint
+        )
         settings = predictor.configuration_manager
         if settings.previous_stage_name is not None:
             fault = (

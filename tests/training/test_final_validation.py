@@ -197,7 +197,7 @@ def stand_in(folder: Path, given: dict[str, float], cases: dict[str, Case], fold
         network=torch.nn.Identity(),
         gathered=lambda values: list(predictions.items()),
         fold=fold,
-        plans_manager=SimpleNamespace(plans_name="p"),
+        plans_manager=SimpleNamespace(plans_name="p", plans={}),
         configuration_name="2d",
         configuration_manager=SimpleNamespace(
             network_arch_class_name="unet.PlainConvUNet",
