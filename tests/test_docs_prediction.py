@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_multitask.cli import evaluate, predict, volumes
-from nnunet_multitask.inference.aggregation import AGGREGATIONS
+from nnunet_multitask.cli import calibrate, ensemble, evaluate, fit_aggregation, predict, train, volumes
+from nnunet_multitask.inference.aggregation import AGGREGATIONS, GATED_ATTENTION, NAMES
+from nnunet_multitask.inference.gated_attention import GatedHead
 from nnunet_multitask.inference.in_process import CaseResult
 from nnunet_multitask.inference.measures import _KINDS
 from nnunet_multitask.inference.predictor import MultiTaskPredictor
@@ -36,11 +37,12 @@ def without_blanks(text: str | None) -> str:
     return re.sub(r"\s+", "", text or "")
 
 
-@pytest.mark.parametrize("name", AGGREGATIONS)
+@pytest.mark.parametrize("name", NAMES)
 def test_formulas_of_the_page_are_those_of_the_code(name: str) -> None:
     rows = [line.split(" | ") for line in section("## From tiles to a case").splitlines() if line.startswith("| `")]
     (formulas,) = [row[1] for row in rows if row[0] == f"| `{name}`"]
-    docstring = without_blanks(inspect.getdoc(AGGREGATIONS[name]))
+    functions = (GatedHead.attention, GatedHead.logits) if name == GATED_ATTENTION else (AGGREGATIONS[name],)
+    docstring = "".join(without_blanks(inspect.getdoc(function)) for function in functions)
     found = re.findall(r"`([^`]+)`", formulas)
     assert found
     for formula in found:
@@ -49,13 +51,13 @@ def test_formulas_of_the_page_are_those_of_the_code(name: str) -> None:
 
 def test_table_of_aggregations_is_complete() -> None:
     named = re.findall(r"^\| `(\w+)` \|", section("## From tiles to a case"), flags=re.MULTILINE)
-    assert named == list(AGGREGATIONS)
+    assert named == list(NAMES)
 
 
 def test_every_key_of_a_case_is_explained() -> None:
     case, target = (SCHEMA["$defs"][name]["properties"] for name in ("case", "prediction"))
     label = SCHEMA["$defs"]["labels"]["additionalProperties"]["properties"]
-    of_tables_only = {"fold", "reference", "targets"}
+    of_tables_only = {"fold", "group", "reference", "targets"}
     for key in (set(case) | set(target) | set(label)) - of_tables_only:
         assert f"`{key}`" in section("## What is written"), key
 
@@ -76,7 +78,7 @@ def test_hidden_folders_are_named() -> None:
 
 def test_options_exist_and_those_for_classes_are_explained() -> None:
     parsers = {}
-    for command in (predict, volumes, evaluate):
+    for command in (calibrate, ensemble, evaluate, fit_aggregation, predict, train, volumes):
         parsers[command] = argparse.ArgumentParser()
         command.add_arguments(parsers[command])
     known = {option for parser in parsers.values() for action in parser._actions for option in action.option_strings}

@@ -92,7 +92,11 @@ def join_documents(members: Sequence[Member], weights: Sequence[float] | None = 
     cases: dict[str, Any] = {}
     for case_id in sorted(documents[0]["cases"]):
         parts = [document["cases"][case_id] for document in documents]
-        same = [key for key in ("fold", "reference", "group") if key in parts[0] and len({str(p.get(key)) for p in parts}) == 1]
+        same = [
+            key
+            for key in ("fold", "reference", "group")
+            if key in parts[0] and len({str(p.get(key)) for p in parts}) == 1
+        ]
         cases[case_id] = {
             "targets": {
                 name: _joined(target, [part["targets"][name] for part in parts], shares)
