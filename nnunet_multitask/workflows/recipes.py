@@ -132,7 +132,7 @@ def recipe_plans(
         batch_size: another batch than the recipe's; the iterations of an epoch follow it.
 
     Raises:
-        InputError: the plans have no 3d_fullres, or the recipe is not known.
+        InputError: the plans have no 3d_fullres, the recipe is not known, or the patch is none of three dimensions.
     """
     where = f"plans {plans['plans_name']}"
     if recipe_name not in RECIPES:
@@ -144,6 +144,9 @@ def recipe_plans(
         raise InputError("missing-configuration", where, fault, "choose plans of three-dimensional scans with --from")
     recipe = RECIPES[recipe_name]
     patch = list(patch_size or recipe.patch_size)
+    if len(patch) != 3 or min(patch) < 1:
+        fault = f"expected three numbers above 0, got {'x'.join(map(str, patch))}"
+        raise InputError("bad-patch-size", f"recipe {recipe_name}", fault, "correct --patch-size")
     batch = batch_size or recipe.batch_size
     spacing_mm = in_plane_spacing_mm(fingerprint, patch)
     new = {key: copy.deepcopy(value) for key, value in plans.items() if key not in ("configurations", PLANS_KEY)}

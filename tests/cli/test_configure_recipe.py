@@ -56,6 +56,8 @@ def test_patch_and_batch_go_into_spacing_and_epochs(dataset, capsys):
     [
         ("dataset_fingerprint.json", [], ["missing-fingerprint", "nnunet-multitask plan -d 7 --no_pp"]),
         (None, ["--patch-size", "100,128,128"], ["bad-patch-size", "use --patch-size 96,128,128"]),
+        (None, ["--patch-size", "16,32"], ["bad-patch-size", "three numbers above 0, got 16x32"]),
+        (None, ["--patch-size", "0,0,0"], ["bad-patch-size", "three numbers above 0, got 0x0x0"]),
         (None, ["--configuration", "2d"], ["missing-configuration", "3d_fullres", "2d"]),
     ],
 )
