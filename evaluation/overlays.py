@@ -150,7 +150,7 @@ def _whole_slice(
     where: str,
 ) -> Picture:
     figure, axes = _panel("whole slice")
-    _draw_slice(axes, grey, window, spacing)
+    draw_slice(axes, grey, window, spacing)
     corner, size = (
         (box[0].start - 0.5, box[1].start - 0.5),
         (box[0].stop - box[0].start, box[1].stop - box[1].start),
@@ -173,13 +173,13 @@ def _framed(
     where: str,
 ) -> Picture:
     figure, axes = _panel(name)
-    _draw_slice(axes, grey, window, spacing)
+    draw_slice(axes, grey, window, spacing)
     rgba = np.zeros((*grey.T.shape, 4))
     for area, mask in areas.items():
         rgba[mask.T] = mpl.colors.to_rgba(AREA_COLOURS[area], 0.5)
     axes.imshow(rgba, aspect=spacing[1] / spacing[0], interpolation="nearest")
-    _draw_contour(axes, slices["reference"], REFERENCE_COLOUR, "-")
-    _draw_contour(axes, slices[name], MODEL_COLOUR, "--")
+    draw_contour(axes, slices["reference"], REFERENCE_COLOUR, "-")
+    draw_contour(axes, slices[name], MODEL_COLOUR, "--")
     axes.set_xlim(box[0].start - 0.5, box[0].stop - 0.5)
     axes.set_ylim(box[1].stop - 0.5, box[1].start - 0.5)
     mm2 = spacing[0] * spacing[1]
@@ -245,14 +245,16 @@ def _baseline_first(comparison: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return sorted(comparison["models"].items(), key=lambda item: item[0] != comparison["baseline"])
 
 
-def _draw_slice(axes: Axes, grey: NDArray[Any], window: tuple[float, ...], spacing: tuple[float, ...]) -> None:
+def draw_slice(axes: Axes, grey: NDArray[Any], window: tuple[float, ...], spacing: tuple[float, ...]) -> None:
+    """Draw a slice (left, posterior) in a window of grey values, voxels as large as they are, without axes."""
     axes.imshow(
         grey.T, cmap="gray", vmin=window[0], vmax=window[1], aspect=spacing[1] / spacing[0], interpolation="bilinear"
     )
     axes.set_axis_off()
 
 
-def _draw_contour(axes: Axes, mask: NDArray[np.bool_], colour: str, dash: Any) -> None:
+def draw_contour(axes: Axes, mask: NDArray[np.bool_], colour: str, dash: Any) -> None:
+    """Draw the outline of a mask (left, posterior), dark-edged so that it shows on every ground."""
     if mask.any():
         drawn = axes.contour(mask.T, levels=[0.5], colors=[colour], linestyles=[dash], linewidths=1.5)
         drawn.set_path_effects([withStroke(linewidth=2.6, foreground="black"), Normal()])

@@ -20,7 +20,9 @@ READING = {
     "compression", "geometry", "nifti", "nifti_geometry", "itk_files", "files", "plausibility", "boxes",
 }  # fmt: skip
 GROUND_FLOOR = READING | {"targets", "labels", "stratification", "splits", "environment", "engines"}
-UPPER_ROOMS = {"config", "networks", "losses", "inference", "training", "evaluation", "dataset_conversion"}
+UPPER_ROOMS = {
+    "config", "networks", "losses", "inference", "explanation", "training", "evaluation", "dataset_conversion",
+}  # fmt: skip
 
 # room -> the rooms that it may import, besides itself and errors
 MAY_IMPORT = {
@@ -51,6 +53,8 @@ MAY_IMPORT = {
     "networks": {"config"},
     "losses": {"config"},
     "inference": READING | {"networks", "labels", "config", "evaluation", "environment"},
+    # looks into trained networks by means of inference, and draws with the report's brushes; nothing rests on it
+    "explanation": READING | {"networks", "labels", "inference", "evaluation"},
     "training": READING
     | {"networks", "losses", "labels", "splits", "config", "inference", "evaluation", "environment"},
     "discovery": {"training"},
@@ -58,7 +62,7 @@ MAY_IMPORT = {
     "cli": GROUND_FLOOR | UPPER_ROOMS | {"discovery", "workflows"},
 }
 WITHOUT_TORCH = GROUND_FLOOR | {"", "errors", "evaluation", "dataset_conversion"}
-WITH_NNUNET = {"training", "inference", "networks", "discovery", "workflows", "cli"}
+WITH_NNUNET = {"training", "inference", "explanation", "networks", "discovery", "workflows", "cli"}
 BRINGS_TORCH = {
     "torch",
     "torchvision",

@@ -28,6 +28,7 @@ SUBCOMMANDS = (
     "calibrate",
     "predict",
     "ensemble",
+    "explain",
     "export",
     "volumes",
     "evaluate",

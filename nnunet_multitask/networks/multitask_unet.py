@@ -106,7 +106,18 @@ class MultiTaskUNet(nn.Module):
             x: patch, (B, C, *spatial).
         """
         features = self.encoder(x)
-        segmentation = self.decoder(features)
+        return self.explain_features(features, self.decoder(features))
+
+    @torch.no_grad()
+    def explain_features(
+        self, features: list[torch.Tensor], segmentation: torch.Tensor | list[torch.Tensor]
+    ) -> Explanation:
+        """Tell what the branch attends to in a pass whose stages and segmentation logits are known already.
+
+        Args:
+            features: what the encoder gave, each (B, C_s, *spatial_s), finest first.
+            segmentation: what the decoder made of them.
+        """
         stages, foreground = self._seen_by_branch(features, segmentation)
         return Explanation(
             segmentation=segmentation,

@@ -1,0 +1,346 @@
+"""Explaining a trained model on cases: maps and pictures of each, and t-SNE of all, before training and after."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from torch import nn
+
+from nnunet_multitask.config import ScheduleConfig, schedule_from_plans
+from nnunet_multitask.documents import write_json
+from nnunet_multitask.engines.local import map_in_order
+from nnunet_multitask.errors import InputError
+from nnunet_multitask.explanation.case_maps import patterns_of
+from nnunet_multitask.explanation.cases import CaseExplainer, CaseExplanation
+from nnunet_multitask.explanation.embedding import (
+    AFTER,
+    BEFORE,
+    MIN_CASES,
+    SEED,
+    check_enough,
+    embed,
+    perplexity_of,
+    write_points,
+)
+from nnunet_multitask.explanation.gradcam import check_explainable, num_stages
+from nnunet_multitask.explanation.scatter import draw_points
+from nnunet_multitask.files import ENDINGS
+from nnunet_multitask.inference.inputs import check_images
+from nnunet_multitask.inference.predictor import MultiTaskPredictor
+from nnunet_multitask.labels import LabelSidecar, Target
+from nnunet_multitask.storage import atomic_file
+from nnunet_multitask.training.resuming import seed_of_epoch
+
+EXPLANATION_JSON = "explanation.json"
+TSNE_PNG, TSNE_CSV = "tsne.png", "tsne.csv"
+
+DEFINITIONS = {
+    "gradcam": "Selvaraju et al. 2017, eq. 1 and 2: ReLU of the sum of a stage's channels, each weighted by the mean "
+    "gradient of the class's logit. Unit: logits for each voxel of the stage. Of each tile on its own, without "
+    "mirroring; tiles blended as those of the segmentation; mean over folds.",
+    "hirescam": "Draelos and Carin 2020: the same with the gradient of each voxel instead of its mean",
+    "attention": "weight that spatial attention gives a voxel of a stage, divided by that of a plain mean: 1 is even",
+    "guidance": "the same of pooling under the network's own foreground",
+    "share_in_prediction": "share of the sum of a map that lies inside the predicted mask (any foreground); null where "
+    "the map is 0 everywhere. An even map has shares_of_image",
+    "share_in_reference": "the same inside the given mask",
+    "rank_correlation_with_untrained": "Spearman's, over the voxels, with the same map of the network before training "
+    "(Adebayo et al. 2018): a map near 1 shows the architecture, not what was learned",
+    "probabilities": "not calibrated, without mirroring; the decision that is explained is by these",
+    "stage_weights": "what each stage counts in the fusion, finest first, by fold",
+    "channel_gate": "what channel attention multiplies the fused channels by (0 to 2), mean over tiles, by fold",
+}
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """How a model is explained.
+
+    Args:
+        folds: whose networks are averaged; None: all that are finished. t-SNE is of the first.
+        checkpoint_name: file in each fold's folder.
+        device: where the networks run.
+        step_size: step between tiles, in tiles.
+        targets: names of those that are explained; None: all.
+        classes: ``CLASS``, ``TARGET=CLASS``, or ``all``; empty: the decision, of multilabel targets each class.
+        stages: their numbers, 0 the finest; None: all.
+        methods: how classes are explained: gradcam, hirescam.
+        control: compare the maps of classes with those of the untrained network.
+        tsne: draw t-SNE; None: where there are cases enough.
+        overwrite: replace an earlier explanation.
+        progress: show a progress bar.
+        trust_checkpoint: unpickle the checkpoints, whatever they ask for, and warn.
+    """
+
+    folds: Sequence[int | str] | None = None
+    checkpoint_name: str = "checkpoint_final.pth"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    step_size: float = 0.5
+    targets: Sequence[str] | None = None
+    classes: Sequence[str] = ()
+    stages: Sequence[int] | None = None
+    methods: Sequence[str] = ("gradcam",)
+    control: bool = False
+    tsne: bool | None = None
+    overwrite: bool = False
+    progress: bool = True
+    trust_checkpoint: bool = False
+
+
+def explain_model(
+    folder: Path,
+    images: Mapping[str, Sequence[Path]],
+    output: Path,
+    options: ExplainOptions,
+    *,
+    masks: Mapping[str, Path] | None = None,
+    sidecar: LabelSidecar | None = None,
+) -> dict[str, Any]:
+    """Explain a model on images, write everything, and return the content of ``explanation.json``.
+
+    Args:
+        folder: of the trained model.
+        images: files of the channels by case.
+        output: folder of the files; made where it is not there.
+        options: how.
+        masks: reference masks by case, for those that have one.
+        sidecar: class labels, for the colours of t-SNE.
+
+    Raises:
+        InputError: a model that cannot be explained, unknown targets, classes or stages, too few cases for t-SNE, an
+            explanation that is there already.
+        InputErrors: images that cannot be used.
+    """
+    predictor = load_predictor(folder, options)
+    targets = chosen_targets(options.targets, predictor.targets)
+    classes = chosen_classes(options.classes, targets)
+    stages = chosen_stages(options.stages, num_stages(predictor.network))
+    check_files(images, predictor.dataset_json)
+    if options.tsne:
+        check_enough(len(images), "--tsne")
+    tsne = len(images) >= MIN_CASES if options.tsne is None else options.tsne
+    check_images(images, list(predictor.dataset_json["channel_names"].values()))
+    _make_room(output, images, options.overwrite)
+
+    untrained = untrained_network(predictor) if tsne or options.control else None
+    labels = {name: {case_id: _label_of(sidecar, case_id, name) for case_id in images} for name in targets}
+    explain = CaseExplainer(
+        predictor, output, targets, classes, stages, masks or {}, labels, untrained, options.control, options.methods
+    )
+    found: dict[str, CaseExplanation] = {}
+    results = map_in_order(
+        lambda case_id: explain(case_id, images[case_id]),
+        list(images),
+        num_workers=1,
+        description="explain",
+        progress=options.progress,
+    )
+    for case_id, explanation in zip(images, results, strict=True):
+        found[case_id] = explanation
+    document: dict[str, Any] = {
+        "version": 1,
+        "model": predictor.model,
+        "settings": {
+            "targets": list(targets),
+            "classes": {name: list(names) for name, names in classes.items()},
+            "stages": list(stages),
+            "methods": list(options.methods),
+            "step_size": options.step_size,
+            "mirroring": False,
+            "control": options.control,
+        },
+        "definitions": DEFINITIONS,
+        "targets": {name: {"type": target.type, "classes": list(target.classes)} for name, target in targets.items()},
+        "stages": [
+            {"stage": number, "tile_grid": list(grid)}
+            for number, grid in enumerate(next(iter(found.values())).stage_grids)
+        ],
+        "attention": "explained" if hasattr(predictor.network, "explain_features") else "the network has none",
+        "cases": {case_id: explanation.record for case_id, explanation in found.items()},
+        "tsne": _write_tsne(output, found, predictor, labels) if tsne else None,
+    }
+    write_json(output / EXPLANATION_JSON, document)
+    return document
+
+
+def load_predictor(folder: Path, options: ExplainOptions) -> MultiTaskPredictor:
+    """Return the model, without mirroring.
+
+    Raises:
+        InputError: no model with heads there, a cascade, or a network without stages.
+    """
+    predictor = MultiTaskPredictor(
+        tile_step_size=options.step_size,
+        use_mirroring=False,
+        perform_everything_on_device=options.device.type == "cuda",
+        device=options.device,
+        allow_tqdm=False,
+    )
+    predictor.initialize_from_trained_model_folder(
+        folder, options.folds, options.checkpoint_name, trust_checkpoint=options.trust_checkpoint
+    )
+    previous = predictor.configuration_manager.previous_stage_name
+    if previous is not None:
+        fault = f"expected a network that sees images alone, got one that sees masks of {previous}"
+        raise InputError("cascade", folder, fault, "explain another configuration")
+    check_explainable(predictor.network, str(folder))
+    predictor.configure(calibrate=False)
+    return predictor
+
+
+def untrained_network(predictor: MultiTaskPredictor) -> nn.Module:
+    """Return the network with the weights that training began from, by the seed of its schedule.
+
+    A training that began from other weights (``-pretrained_weights``) did not begin there.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells where it looks, a second time
+        trainer = recursive_find_trainer_class_by_name(predictor.trainer_name)
+    plans, settings = predictor.plans_manager, predictor.configuration_manager
+    schedule = schedule_from_plans(plans.plans, getattr(trainer, "default_schedule", ScheduleConfig()))
+    channels = determine_num_input_channels(plans, settings, predictor.dataset_json)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of_epoch(schedule.seed))
+        network: nn.Module = trainer.build_network_architecture(
+            plans, settings, channels, predictor.label_manager.num_segmentation_heads, False
+        )
+    return network.to(predictor.device).eval()
+
+
+def chosen_targets(names: Sequence[str] | None, known: Mapping[str, Target]) -> dict[str, Target]:
+    """Return the targets of these names, or all.
+
+    Raises:
+        InputError: an unknown one.
+    """
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        fault = f"expected some of {', '.join(known)}, got {', '.join(unknown)}"
+        raise InputError("unknown-target", "--targets", fault, "correct it")
+    return {name: target for name, target in known.items() if names is None or name in names}
+
+
+def chosen_classes(texts: Sequence[str], targets: Mapping[str, Target]) -> dict[str, list[str]]:
+    """Return the classes to explain, by target, of the targets that any text names.
+
+    Args:
+        texts: ``CLASS`` of every target that has it, ``TARGET=CLASS``; ``all`` instead of a class: each.
+        targets: those that are explained.
+
+    Raises:
+        InputError: an unknown target or class.
+    """
+    chosen: dict[str, list[str]] = {}
+    for text in texts:
+        name, separator, wanted = text.partition("=")
+        named = {name: targets[name]} if separator and name in targets else targets
+        class_name = wanted if separator and name in targets else text
+        found = {
+            target.name: list(target.classes) if class_name == "all" else [class_name]
+            for target in named.values()
+            if class_name == "all" or class_name in target.classes
+        }
+        if not found:
+            known = "; ".join(f"{target.name}={', '.join(target.classes)}" for target in targets.values())
+            fault = f"expected CLASS or TARGET=CLASS among {known}, or all, got {text}"
+            raise InputError("unknown-class", "--class", fault, "correct it")
+        for target_name, names in found.items():
+            chosen[target_name] = list(dict.fromkeys([*chosen.get(target_name, []), *names]))
+    return chosen
+
+
+def chosen_stages(numbers: Sequence[int] | None, count: int) -> list[int]:
+    """Return the numbers of the stages to explain, in order.
+
+    Raises:
+        InputError: one that the network does not have.
+    """
+    absent = [number for number in numbers or () if not 0 <= number < count]
+    if absent:
+        fault = f"expected stages from 0 (finest) to {count - 1}, got {', '.join(map(str, absent))}"
+        raise InputError("unknown-stage", "--stages", fault, "correct it")
+    return list(range(count)) if numbers is None else sorted(set(numbers))
+
+
+def check_files(images: Mapping[str, Sequence[Path]], dataset_json: Mapping[str, Any]) -> None:
+    """Refuse no images, another number of channels than the model's, and formats whose geometry cannot be kept.
+
+    Raises:
+        InputError: any of these.
+    """
+    channels = len(dataset_json["channel_names"])
+    if not images:
+        ending = dataset_json["file_ending"]
+        raise InputError("no-images", "-i", f"expected images CASE_0000{ending}, found none", "correct the folder")
+    for case_id, files in images.items():
+        if len(files) != channels:
+            names = ", ".join(map(str, dataset_json["channel_names"].values()))
+            fault = f"expected {channels} channels ({names}), got {len(files)}"
+            raise InputError("wrong-channels", f"case {case_id}", fault, "give all channels of the model")
+        if not files[0].name.endswith(ENDINGS):
+            fault = f"expected one of {', '.join(ENDINGS)}, whose geometry maps can have, got another format"
+            raise InputError("unsupported-format", files[0], fault, "convert the images")
+
+
+def _make_room(output: Path, case_ids: Iterable[str], overwrite: bool) -> None:
+    """Refuse an earlier explanation, or remove what it said of these cases; the folder is made.
+
+    Raises:
+        InputError: there is one.
+    """
+    names = [EXPLANATION_JSON, TSNE_PNG, TSNE_CSV]
+    names += [f"{glob.escape(start)}[._]*" for case_id in case_ids for start in patterns_of(case_id)]
+    there = [path for name in names for path in output.glob(name)]
+    if there and not overwrite:
+        fault = f"expected no explanation of these cases, found {there[0].name}"
+        raise InputError("already-exists", output, fault, "use --overwrite to replace it, or another -o")
+    output.mkdir(parents=True, exist_ok=True)
+    for path in there:
+        path.unlink()
+
+
+def _write_tsne(
+    output: Path,
+    found: Mapping[str, CaseExplanation],
+    predictor: MultiTaskPredictor,
+    known: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
+    points = {
+        network: embed(np.stack([explanation.vectors[network] for explanation in found.values()]))
+        for network in (BEFORE, AFTER)
+    }
+    labels = {name: list(texts.values()) for name, texts in known.items()}
+    fold, perplexity = predictor.model["folds"][0], perplexity_of(len(found))
+    aggregation = predictor.aggregations[next(iter(labels))]
+    note = f"t-SNE, perplexity {perplexity:.3g}, {len(found)} cases, fold {fold}; distances between groups mean nothing"
+    write_points(output / TSNE_CSV, list(found), labels, points)
+    with atomic_file(output / TSNE_PNG) as temporary:
+        temporary.write_bytes(draw_points(points, labels, note).png)
+    return {
+        "csv": TSNE_CSV,
+        "picture": TSNE_PNG,
+        "cases": len(found),
+        "unlabelled": {name: sum(not text for text in texts) for name, texts in labels.items()},
+        "fold": fold,
+        "features": len(next(iter(found.values())).vectors[AFTER]),
+        "aggregation": aggregation,
+        "perplexity": perplexity,
+        "seed": SEED,
+    }
+
+
+def _label_of(sidecar: LabelSidecar | None, case_id: str, target: str) -> str:
+    case = None if sidecar is None else sidecar.cases.get(case_id)
+    label = None if case is None else case.labels.get(target)
+    if label is None:
+        return ""
+    return label if isinstance(label, str) else "+".join(label) or "none"
