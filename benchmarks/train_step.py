@@ -161,10 +161,10 @@ def _write_dataset(folder: Path, setting: Setting) -> tuple[dict[str, Any], dict
     }
     write_json(folder / "class_labels.json", sidecar)
     write_json(folder / "splits_final.json", [{"train": TRAINING, "val": VALIDATION}])
-    return _plans(setting), dataset_json
+    return network_plans(setting), dataset_json
 
 
-def _plans(setting: Setting) -> dict[str, Any]:
+def network_plans(setting: Setting) -> dict[str, Any]:
     """Return plans with strides and kernels as nnU-Net plans them for this patch."""
     from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 

@@ -178,6 +178,8 @@ def _predict(
 
 def _check_numbers(args: argparse.Namespace) -> None:
     """Refuse what nnU-Net would meet with a failed assertion, or would not notice."""
+    if args.num_parts < 1:
+        raise InputError("bad-part", "-num_parts", f"expected 1 or more, got {args.num_parts}", "correct it")
     if not 0 <= args.part_id < args.num_parts:
         raise InputError(
             "bad-part", "-part_id", f"expected 0 to {args.num_parts - 1}, got {args.part_id}", "correct it"

@@ -16,6 +16,7 @@ from nnunetv2.inference import predict_from_raw_data
 from nnunetv2.inference.export_prediction import export_prediction_from_logits
 
 from nnunet_multitask.documents import write_json
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.cases import CasePrediction
 from nnunet_multitask.inference.measures import Measures, mask_values, measure_array, measure_mask, without_labels
 from nnunet_multitask.inference.records import UNFINISHED, record_document, record_path
@@ -80,7 +81,7 @@ def export_case(
 ) -> dict[str, Any]:
     """Write mask and record of a case: the mask as nnU-Net writes it, beside its place, then everything renamed.
 
-    The record comes last: where it is, the case is done.
+    The record comes last: where it is, the case is done. Where writing fails, all that was done before stays done.
 
     Args:
         report: what the network says of the case.
@@ -89,35 +90,39 @@ def export_case(
 
     Returns:
         The record.
+
+    Raises:
+        InputError: the system lets nobody write there (disk full), or the mask that was written cannot be read.
     """
     folder, case_id = Path(output_truncated).parent, Path(output_truncated).name
-    unfinished = folder / UNFINISHED / case_id
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    export_prediction_from_logits(
-        logits,
-        properties,
-        configuration_manager,
-        plans_manager,
-        dataset_json,
-        str(unfinished / case_id),
-        save_probabilities,
-    )
-    mask = unfinished / f"{case_id}{dataset_json['file_ending']}"
-    record = complete_record(
-        report, measure_mask(mask, report.values(dataset_json)), properties, plans_manager, dataset_json
-    )
-    if record.get("gated", False):
-        _clear(mask, plans_manager.image_reader_writer_class())
-    tiles = record.pop(TILES, None)
-    if tiles is not None:
-        write_json(folder / TILES / f"{case_id}.json", {"version": 1, "case": case_id, **tiles})
-    for path in sorted(unfinished.iterdir(), key=lambda path: path == mask):  # the mask last
-        os.replace(path, folder / path.name)
-    unfinished.rmdir()
-    document = record_document(report.model, report.settings, report.reporting.targets, {case_id: record})
-    write_json(record_path(folder, case_id), document)
-    return record
+    with _written(folder / f"{case_id}{dataset_json['file_ending']}"):
+        unfinished = folder / UNFINISHED / case_id
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        export_prediction_from_logits(
+            logits,
+            properties,
+            configuration_manager,
+            plans_manager,
+            dataset_json,
+            str(unfinished / case_id),
+            save_probabilities,
+        )
+        mask = unfinished / f"{case_id}{dataset_json['file_ending']}"
+        record = complete_record(
+            report, measure_mask(mask, report.values(dataset_json)), properties, plans_manager, dataset_json
+        )
+        if record.get("gated", False):
+            _clear(mask, plans_manager.image_reader_writer_class())
+        tiles = record.pop(TILES, None)
+        if tiles is not None:
+            write_json(folder / TILES / f"{case_id}.json", {"version": 1, "case": case_id, **tiles})
+        for path in sorted(unfinished.iterdir(), key=lambda path: path == mask):  # the mask last
+            os.replace(path, folder / path.name)
+        unfinished.rmdir()
+        document = record_document(report.model, report.settings, report.reporting.targets, {case_id: record})
+        write_json(record_path(folder, case_id), document)
+        return record
 
 
 def complete_record(
@@ -163,3 +168,16 @@ def _clear(mask: Path, reader_writer: Any) -> None:
     """Write a mask again as background alone, in its own geometry."""
     segmentation, properties = reader_writer.read_seg(str(mask))
     reader_writer.write_seg(np.zeros_like(segmentation[0], dtype=np.uint8), str(mask), properties)
+
+
+@contextmanager
+def _written(mask: Path) -> Iterator[None]:
+    """Say of any fault of writing which mask it was, and how to go on; ITK may also leave a part, and say nothing."""
+    try:
+        yield
+    except (OSError, InputError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "itk" not in str(error):  # something else than ITK's writer
+            raise
+        said = error.fault if isinstance(error, InputError) else getattr(error, "strerror", None) or error
+        remedy = "make room or make it writable, then go on with --continue_prediction"
+        raise InputError("cannot-write", mask, f"expected to write the case whole, got: {said}", remedy) from error

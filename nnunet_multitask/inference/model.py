@@ -69,10 +69,11 @@ def check_model_folder(
         targets_of_plans(read_json(folder / "plans.json"), folder / "plans.json")
     if not folds:
         trained_on_all = (folder / "fold_all" / checkpoint_name).is_file()
+        found = "only fold all" if trained_on_all else f"none; there are {_known_checkpoints(folder)}"
         raise InputError(
             "missing-checkpoint",
             folder,
-            f"expected at least one fold with {checkpoint_name}, got {'only fold all' if trained_on_all else 'none'}",
+            f"expected at least one fold with {checkpoint_name}, got {found}",
             "name it: -f all" if trained_on_all else "train a fold to its end, or name another checkpoint with -chk",
         )
     for fold in folds:
@@ -81,7 +82,7 @@ def check_model_folder(
             raise InputError(
                 "missing-checkpoint",
                 path,
-                f"expected the checkpoint of fold {fold}, got no such file",
+                f"expected the checkpoint of fold {fold}, got no such file; there are {_known_checkpoints(folder)}",
                 "train that fold, or name the trained ones with -f, or another checkpoint with -chk",
             )
 
@@ -124,6 +125,14 @@ def sha256_of(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _known_checkpoints(folder: Path) -> str:
+    """Return the names of all checkpoints in a model folder, each with the folds that have it, as text."""
+    folds: dict[str, list[str]] = {}
+    for path in sorted(folder.glob("fold_*/*.pth")):
+        folds.setdefault(path.name, []).append(path.parent.name.removeprefix("fold_"))
+    return "; ".join(f"{name} of fold {', '.join(numbers)}" for name, numbers in folds.items()) or "none"
 
 
 def _shown(targets: Mapping[str, Target]) -> str:

@@ -28,6 +28,7 @@ from nnunet_multitask.inference.options import choose_aggregations, choose_opera
 from nnunet_multitask.inference.records import check_same_run
 from nnunet_multitask.inference.reporting import Reporting, check_reporting
 from nnunet_multitask.inference.run import Run, classification_name
+from nnunet_multitask.inference.workers import attended
 from nnunet_multitask.inference.worklist import Choice, default_worklist, parse_worklist
 
 logger = logging.getLogger(__name__)
@@ -312,7 +313,7 @@ class MultiTaskPredictor(ClassifyingPredictor):
             check_same_run(Path(output), run.name, self.model, self.settings)
         self._run = run
         try:
-            with exporting() as self._hand_over:
+            with attended(), exporting() as self._hand_over:
                 yield
             run.finish(self.model, self.settings, self.targets, self.worklist)
         finally:
