@@ -41,22 +41,21 @@ def results(micro_env, tmp_path, monkeypatch):
 
 
 def explain(*argv):
-    return main(["explain", *map(str, argv), "-device", "cpu", "--disable_progress_bar"])
+    return main(["explain", "-step_size", "1", *map(str, argv), "-device", "cpu", "--disable_progress_bar"])
 
 
 def test_test_images_by_all_folds_with_tsne(results, micro_env, capsys):
     model, output = make_model(shift=0.05), results / "out"
     images = results / "images"
     images.mkdir()
-    for part in ("imagesTr", "imagesTs"):  # t-SNE wants five cases
-        for path in (micro_env.raw / part).iterdir():
-            (images / path.name).symlink_to(path)
+    for path in sorted((micro_env.raw / "imagesTr").iterdir())[:5]:  # t-SNE wants five
+        (images / path.name).symlink_to(path)
     assert explain("-i", images, "-o", output, "-m", model, "--stages", 1, 2, "--method", "hirescam", "gradcam") == 0
     said = capsys.readouterr().out
     document = json.loads((output / "explanation.json").read_text())
     check_schema(document, "explanation.json", "x")
     assert document["model"]["folds"] == [0, 1]
-    assert len(document["cases"]) == 8
+    assert len(document["cases"]) == 5
     for case_id, case in document["cases"].items():
         decision = case["targets"]["subtype"]["decision"]
         assert f"{case_id} gradcam subtype={decision}: share in prediction, by stage: " in said
@@ -70,9 +69,9 @@ def test_test_images_by_all_folds_with_tsne(results, micro_env, capsys):
             with Image.open(output / name) as picture:
                 assert min(picture.size) > 300
     rows = list(csv.DictReader((output / "tsne.csv").open()))
-    assert [row["network"] for row in rows] == ["before"] * 8 + ["after"] * 8
-    assert {row["subtype"] for row in rows} == {"IPH", "IVH"}
-    assert document["tsne"]["cases"] == 8
+    assert [row["network"] for row in rows] == ["before"] * 5 + ["after"] * 5
+    assert {row["subtype"] for row in rows} <= {"IPH", "IVH"}
+    assert document["tsne"]["cases"] == 5
     assert document["tsne"]["unlabelled"] == {"subtype": 0}
     assert (output / "tsne.png").stat().st_size > 1000
 
