@@ -45,15 +45,17 @@ def make_splits(sidecar: LabelSidecar, case_ids: Collection[str], num_folds: int
         For each fold ``{"train": [...], "val": [...]}`` with sorted case ids.
 
     Raises:
-        InputError: fewer than 2 folds, or fewer groups than folds.
+        InputError: fewer than 2 folds, fewer groups than folds, or a seed below 0.
     """
+    if seed < 0:
+        raise InputError("bad-seed", "--seed", f"expected 0 or more, got {seed}", "correct it")
     groups = group_cases(sidecar, case_ids)
     if not 2 <= num_folds <= len(groups):
         raise InputError(
             "impossible-split",
             "folds",
             f"expected 2 folds at least and a group (patient) for each, got {num_folds} folds of {len(groups)} groups",
-            f"use --folds {len(groups)} or fewer" if len(groups) >= 2 else "add patients, or train the fold 'all'",
+            f"use --folds from 2 to {len(groups)}" if len(groups) >= 2 else "add patients, or train the fold 'all'",
         )
     features = np.array([_features(sidecar, members) for members in groups.values()])
     fold_of = deal(features, num_folds, seed)

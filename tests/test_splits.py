@@ -76,8 +76,8 @@ def test_deterministic_and_independent_of_order() -> None:
 @pytest.mark.parametrize(
     ("num_folds", "text"),
     [
-        (5, "got 5 folds of 3 groups -> use --folds 3 or fewer"),
-        (1, "got 1 folds of 3 groups -> use --folds 3 or fewer"),
+        (5, "got 5 folds of 3 groups -> use --folds from 2 to 3"),
+        (1, "got 1 folds of 3 groups -> use --folds from 2 to 3"),
     ],
 )
 def test_impossible(num_folds: int, text: str) -> None:

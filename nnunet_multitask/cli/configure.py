@@ -22,12 +22,10 @@ from nnunet_multitask.cli._nnunet import preprocessed_plans
 from nnunet_multitask.cli._settings import add_options, changes, given, listed
 from nnunet_multitask.config import MultiTaskConfig, ScheduleConfig
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.labels import SIDECAR_NAME
+from nnunet_multitask.workflows.plans_names import check_plans_name
 from nnunet_multitask.workflows.recipes import RECIPES, recipe_plans
 
 HELP = "write plans with another size, schedule or branch"
-# what nnU-Net and this package keep beside the plans
-OTHER_DOCUMENTS = ("dataset.json", "dataset_fingerprint.json", "splits_final.json", SIDECAR_NAME)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.workflows.configure import derive_plans
 
     folder, plans = preprocessed_plans(args.dataset, args.source)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", args.name) or "__" in args.name:
-        raise InputError("bad-name", "--name", f"expected letters, digits, - and single _, got {args.name!r}", "rename")
+    check_plans_name(args.name, "--name")
     path = folder / f"{args.name}.json"
     _check_place(path, args.overwrite)
     config, schedule = given(args)
@@ -110,7 +107,7 @@ def _check_place(path: Path, overwrite: bool) -> None:
     """Refuse to write where something stands that is not to be replaced, or where nnU-Net keeps another document."""
     from nnunet_multitask.documents import read_json
 
-    if path.name in OTHER_DOCUMENTS or (path.is_file() and "configurations" not in (read_json(path) or {})):
+    if path.is_file() and "configurations" not in (read_json(path) or {}):
         raise InputError("bad-name", path, "expected a name for plans, got that of another document", "choose another")
     if path.exists() and not overwrite:
         raise InputError("exists", path, "expected a new name, got one that is taken", "choose another or --overwrite")

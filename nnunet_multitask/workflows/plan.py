@@ -20,6 +20,7 @@ from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
 from nnunet_multitask.workflows.annotated_cases import MaskContent, annotated_only, label_only_cases, mask_contents
+from nnunet_multitask.workflows.plans_names import check_plans_name
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,8 @@ def plan_and_preprocess(datasets: Sequence[str], options: PlanOptions) -> list[P
 
     raw, preprocessed = required_folder("nnUNet_raw"), required_folder("nnUNet_preprocessed")
     _check_numbers(options)
+    if options.plans_name is not None:
+        check_plans_name(options.plans_name, "-overwrite_plans_name")
     processes = _processes(options)
     extractor = _find_class("experiment_planning", options.fingerprint_extractor, "-fpe")
     _find_class("experiment_planning", options.planner, "-pl")
@@ -122,6 +125,8 @@ def plan_and_preprocess(datasets: Sequence[str], options: PlanOptions) -> list[P
             options.target_spacing,
             options.plans_name,
         )
+    for folder in folders:
+        _check_configurations(preprocessed / folder.name / f"{plans_name}.json", options.configurations)
     if options.preprocess:
         api.preprocess(ids, plans_name, options.configurations, processes, options.verbose, options.progress)
     return [
@@ -143,6 +148,14 @@ def _check_numbers(options: PlanOptions) -> None:
         for value in values:
             if not (math.isfinite(value) and value > 0):
                 raise InputError("bad-option", option, f"expected numbers above 0, got {value}", "correct it")
+
+
+def _check_configurations(plans: Path, wanted: Sequence[str]) -> None:
+    """Refuse configurations of which the plans hold none; nnU-Net would pass over all of them without a word."""
+    known = read_json(plans)["configurations"]
+    if not any(name in known for name in wanted):
+        fault = f"expected some of {', '.join(known)}, got {', '.join(wanted)}; nothing is preprocessed"
+        raise InputError("missing-configuration", plans, fault, "correct -c")
 
 
 def _processes(options: PlanOptions) -> list[int]:

@@ -53,7 +53,9 @@ def test_other_folds_are_kept_unless_told(splits: Path, capsys: pytest.CaptureFi
 
 def test_impossible_folds(splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["split", "3", "--folds", "6"]) == 1
-    assert "got 6 folds of 5 groups -> use --folds 5 or fewer" in capsys.readouterr().err
+    assert "got 6 folds of 5 groups -> use --folds from 2 to 5" in capsys.readouterr().err
+    assert main(["split", "3", "--folds", "2", "--seed", "-1"]) == 1
+    assert "ERROR [bad-seed] --seed: expected 0 or more, got -1" in capsys.readouterr().err
     assert not splits.exists()
 
 

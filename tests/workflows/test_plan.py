@@ -129,8 +129,9 @@ def test_a_damaged_mask_is_named(folders):
         plan_and_preprocess(["901"], PlanOptions(fingerprint_processes=1, progress=False))
 
 
-def test_faults_come_before_the_work(folders, monkeypatch, edit):
+def test_faults_come_before_the_work(folders, micro_env, monkeypatch, edit):
     raw, preprocessed = folders
+    micro_plans = micro_env.preprocessed / "nnUNetPlans.json"
     with pytest.raises(InputError, match=r"\[bad-option\] -np: expected one number, or one for each of 2d 3d_fullres"):
         plan_and_preprocess(["901"], PlanOptions(configurations=("2d", "3d_fullres", "x"), processes=(1, 2)))
     for option, name in (("fingerprint_extractor", "-fpe"), ("planner", "-pl"), ("preprocessor", "-preprocessor_name")):
@@ -144,6 +145,11 @@ def test_faults_come_before_the_work(folders, monkeypatch, edit):
     ):
         with pytest.raises(InputError, match=rf"\[bad-option\] {option}: expected numbers above 0, got"):
             plan_and_preprocess(["901"], PlanOptions(**numbers))
+    for name in ("a__b", "../x", "splits_final"):
+        with pytest.raises(InputError, match=r"\[bad-name\] -overwrite_plans_name: "):
+            plan_and_preprocess(["901"], PlanOptions(plans_name=name))
+    with pytest.raises(InputError, match=r"\[missing-configuration\] .*some of 2d, 3d_fullres, got 3dfullres;"):
+        plan._check_configurations(micro_plans, ["3dfullres"])
     (preprocessed.parent / "Dataset901_Other").mkdir()
     with pytest.raises(InputError, match=r"\[duplicate-dataset-id\] .*Dataset901_Micro, Dataset901_Other -> rename"):
         plan_and_preprocess(["901"], PlanOptions())
