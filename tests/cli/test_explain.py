@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+import toy_models
 from nnunetv2.run.run_training import get_trainer_from_args
 from PIL import Image
 
@@ -36,7 +37,6 @@ def make_model(trainer_name="nnUNetTrainerMultiTaskShort", plans="micro", folds=
 @pytest.fixture
 def results(micro_env, tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_results", str(tmp_path))
-    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)  # it would last beyond the test
     return tmp_path
 
 
@@ -123,18 +123,31 @@ def test_a_network_without_attention_or_masks_says_so(results, micro_env):
         assert case["pictures"] == [f"{case['maps'][0]['file'].split('_gradcam')[0]}_gradcam.png"]
 
 
+@pytest.fixture(autouse=True)
+def threads(monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)  # it would last beyond the test
+
+
 def refused(capsys, *argv):
     assert explain(*argv) == 1
     return " ".join(line for line in capsys.readouterr().err.splitlines() if line.startswith("ERROR"))
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """A model of two folds that nobody trained, and two images for it."""
+    folder = tmp_path_factory.mktemp("toy")
+    toy_models.make_images(folder / "images")
+    return toy_models.make_model(folder / "model"), folder / "images"
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--targets", "stage"], ["unknown-target", "subtype", "stage"]),
-        (["--class", "SAH"], ["unknown-class", "subtype=IPH, IVH", "SAH"]),
-        (["--class", "subtype=SAH"], ["unknown-class"]),
-        (["--stages", "0", "3"], ["unknown-stage", "0 (finest) to 2", "got 3"]),
+        (["--class", "SDH"], ["unknown-class", "subtype=IPH, IVH, SAH", "SDH"]),
+        (["--class", "ich=SAH"], ["unknown-class"]),
+        (["--stages", "0", "2"], ["unknown-stage", "0 (finest) to 1", "got 2"]),
         (["-f", "4"], ["missing-checkpoint", "fold_4"]),
         (["-f", "x"], ["bad-fold"]),
         (["--tsne"], ["too-few-cases", "got 2", "--no-tsne"]),
@@ -142,27 +155,31 @@ def refused(capsys, *argv):
         (["-step_size", "0"], ["bad-step-size"]),
     ],
 )
-def test_refusals(results, micro_env, capsys, options, words):
-    model = make_model(folds=(0,))
-    said = refused(capsys, "-i", micro_env.raw / "imagesTs", "-o", results / "out", "-m", model, *options)
+def test_refusals(toy, tmp_path, capsys, options, words):
+    model, images = toy
+    said = refused(capsys, "-i", images, "-o", tmp_path / "out", "-m", model, *options)
     assert all(word in said for word in words), said
-    assert not (results / "out").exists()
+    assert not (tmp_path / "out").exists()
 
 
-def test_images_that_do_not_fit_are_refused(results, micro_env, capsys):
-    model = make_model(folds=(0, 1))
-    empty, two, other = (results / name for name in ("empty", "two", "other"))
+def test_images_that_do_not_fit_are_refused(toy, tmp_path, capsys):
+    model, images = toy
+    empty, two, other = (tmp_path / name for name in ("empty", "two", "other"))
     for folder in (empty, two, other):
         folder.mkdir()
     for number in range(2):
-        (two / f"a_{number:04d}.nii.gz").symlink_to(next((micro_env.raw / "imagesTs").iterdir()))
-    start = ["-o", results / "out", "-m", model]
+        (two / f"a_{number:04d}.nii.gz").symlink_to(images / "a_0000.nii.gz")
+    start = ["-o", tmp_path / "out", "-m", model]
     assert "[no-images]" in refused(capsys, "-i", empty, *start)
-    assert "[missing-folder]" in refused(capsys, "-i", results / "nowhere", *start)
+    assert "[missing-folder]" in refused(capsys, "-i", tmp_path / "nowhere", *start)
     assert "[wrong-channels] case a: expected 1 channels (CT), got 2" in refused(capsys, "-i", two, *start)
     assert "[missing-images]" in refused(capsys, *start)  # of two folds, which one's validation cases?
-    masks = refused(capsys, "-i", micro_env.raw / "imagesTs", *start, "--masks", other)
-    assert "[missing-masks]" in masks
+    assert "[missing-masks]" in refused(capsys, "-i", images, *start, "--masks", other)
+    (two / "a_0001.nii.gz").unlink()
+    (two / "a_0000.nii.gz").unlink()
+    (two / "a_0000.nii.gz").write_bytes((images / "a_0000.nii.gz").read_bytes()[:-30])
+    assert "[damaged-gzip]" in refused(capsys, "-i", two, *start)
+    assert not (tmp_path / "out").exists()
 
 
 def test_stock_models_and_missing_ones_are_refused(results, micro_env, capsys):
