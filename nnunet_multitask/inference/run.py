@@ -127,3 +127,4 @@ def join_parts(folder: Path, name: str, worklist: Choice | None) -> None:
         return
     cases = {case_id: record for document in documents for case_id, record in document["cases"].items()}
     write_documents(folder, CLASSIFICATION_JSON, {**heads[0], "cases": dict(sorted(cases.items()))}, worklist)
+    forget_records(folder, CLASSIFICATION_JSON, ())  # their folders, which other parts no longer use

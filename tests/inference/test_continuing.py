@@ -137,6 +137,7 @@ def test_parts_of_the_work_are_joined_by_the_last(toy_model, toy_images, predict
     assert json.loads((tmp_path / "classification.json").read_text())["cases"] == {**other["cases"], **part["cases"]}
     assert (tmp_path / "worklist.csv").is_file()
     assert (tmp_path / "worklist_part_1_of_2.csv").is_file()
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_the_stage_before_is_asked_for(toy_model, toy_images, predictor_of, tmp_path, monkeypatch):

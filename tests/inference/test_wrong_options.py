@@ -1,6 +1,7 @@
 """Options that cannot be meant get one line that says what can, before anything is written."""
 
 import pytest
+import torch
 
 from nnunet_multitask.cli.main import main
 
@@ -40,3 +41,15 @@ def test_an_unset_results_folder_is_named(toy_images, tmp_path, capfd, monkeypat
     (line,) = capfd.readouterr().err.splitlines()
     assert "[unset-variable] environment variable nnUNet_results" in line
     assert "export nnUNet_results=" in line
+
+
+def test_images_without_channel_numbers_are_named(toy_model, toy_images, tmp_path, capfd):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "scan.nii.gz").write_bytes((toy_images / "a_0000.nii.gz").read_bytes())
+    argv = ["predict", "-i", tmp_path / "in", "-o", tmp_path / "out", "-m", toy_model, "-device", "cpu"]
+    threads = torch.get_num_threads()
+    assert main([str(word) for word in argv]) == 1
+    torch.set_num_threads(threads)
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("ERROR ")]
+    assert "[bad-image-name]" in line
+    assert "scan.nii.gz: expected CASE_0000.nii.gz, got no channel number -> rename it" in line
