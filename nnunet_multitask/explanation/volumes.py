@@ -132,6 +132,7 @@ def view_volume(
                 blend.add(slicer, [maps[key] for key in keys])
                 tiles.append(told)
                 shapes = tuple(tuple(stage.shape[2:]) for stage in traced.stages)
+                del traced, maps  # the graph of this tile, before that of the next is built
             folds.append(_fold_view(tiles, importance, predictor.top_tiles))
     assert blend is not None  # there is a tile at least
     inside = blend.mean()[(slice(None), *revert[1:])].numpy()

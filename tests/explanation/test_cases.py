@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+import toy_models
 from nifti_files import oblique, save_nifti
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from planted import SIZE, mass_in_corner, planted, train
@@ -18,6 +19,7 @@ from nnunet_multitask.explanation.gradcam import class_score, grad_cam, stage_gr
 from nnunet_multitask.explanation.volumes import MapKey, Question, view_volume
 from nnunet_multitask.inference.cases import predict_case
 from nnunet_multitask.inference.tiles import CaseTiles, FoldTiles
+from nnunet_multitask.labels import Case, LabelSidecar, Target
 from nnunet_multitask.training.trainers import nnUNetTrainerMultiTask
 from nnunet_multitask.workflows.explaining import EXPLANATION_JSON, ExplainOptions, explain_model, load_predictor
 
@@ -176,3 +178,24 @@ def test_2d_models_are_explained_slice_by_slice(tmp_path):
     assert document["stages"] == [{"stage": 0, "tile_grid": [8, 8]}, {"stage": 1, "tile_grid": [4, 4]}]
     for entry in document["cases"]["a"]["maps"]:
         assert nibabel.load(tmp_path / "out" / entry["file"]).shape == (20, 16, 6)
+
+
+def test_multilabel_targets_have_a_map_for_each_class_and_no_file_is_lost(tmp_path, monkeypatch):
+    target = {"type": "multilabel", "classes": ["a b", "a_b", "c/d"]}
+    monkeypatch.setattr(toy_models, "TARGETS", {"findings": target})
+    model = make_model(tmp_path / "model", folds=1)
+    images = {"a": [make_images(tmp_path / "images", ("a",)) / "a_0000.nii.gz"]}
+    labels = LabelSidecar(
+        {"findings": Target("findings", "multilabel", tuple(target["classes"]))},
+        {"a": Case({"findings": ("a b", "c/d")})},
+    )
+    options = ExplainOptions(**QUIET, stages=[1])
+    document = explain_model(model, images, tmp_path / "out", options, sidecar=labels)
+    case = document["cases"]["a"]
+    assert case["targets"]["findings"]["label"] == "a b+c/d"
+    assert [(m["class"], m["file"]) for m in case["maps"] if m["kind"] == "gradcam"] == [
+        ("a b", "a_gradcam_findings_a_b_stage1.nii.gz"),
+        ("a_b", "a_gradcam_findings_a_b_2_stage1.nii.gz"),
+        ("c/d", "a_gradcam_findings_c_d_stage1.nii.gz"),
+    ]
+    assert all((tmp_path / "out" / entry["file"]).is_file() for entry in case["maps"])
