@@ -49,6 +49,7 @@ class MultiTaskPredictor(ClassifyingPredictor):
     _run: Run | None = None
     _refused: InputError | InputErrors | None = None
     _hand_over: Callable[[CaseReport], None]
+    _failures: Sequence[BaseException] = ()
 
     def initialize_from_trained_model_folder(
         self,
@@ -297,6 +298,8 @@ class MultiTaskPredictor(ClassifyingPredictor):
     def _telling(self, data_iterator: Any) -> Any:
         """Yield the items of an iterator, and know the case that is being predicted."""
         for item in data_iterator:
+            if self._failures:  # of a case before: what cannot be written need not be predicted
+                raise self._failures[0]
             if item["ofile"] is not None:
                 self._waiting = [Path(item["ofile"]).name]
                 if self._run is not None:
@@ -313,7 +316,7 @@ class MultiTaskPredictor(ClassifyingPredictor):
             check_same_run(Path(output), run.name, self.model, self.settings)
         self._run = run
         try:
-            with attended(), exporting() as self._hand_over:
+            with attended() as self._failures, exporting() as self._hand_over:
                 yield
             run.finish(self.model, self.settings, self.targets, self.worklist)
         finally:

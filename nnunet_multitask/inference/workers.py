@@ -20,22 +20,28 @@ PREPROCESS, MANAGER, STARTER = "preprocess_fromfiles_save_to_queue", "Manager", 
 
 
 @contextmanager
-def attended() -> Iterator[None]:
+def attended() -> Iterator[list[BaseException]]:
     """Let the processes that nnU-Net's predictor starts while the block runs begin with `attend`.
 
     Left to themselves they outlive a prediction that was killed: the one that preprocesses tries for ever to hand its
     volume over. And at Ctrl-C, which reaches every process of a terminal, each would show a traceback of its own.
+
+    Yields:
+        What the processes that export have failed with up to now. nnU-Net looks only when all cases are predicted:
+        where the disk is full after an hour, a night of predictions would be lost.
     """
+    failures: list[BaseException] = []
+    starter = SimpleNamespace(**{**vars(multiprocessing), "get_context": partial(_context, failures)})
     ours = {
         (data_iterators, PREPROCESS): preprocess,
         (data_iterators, MANAGER): _manager,
-        (predict_from_raw_data, STARTER): SimpleNamespace(**{**vars(multiprocessing), "get_context": _context}),
+        (predict_from_raw_data, STARTER): starter,
     }
     before = {key: vars(key[0])[key[1]] for key in ours}
     for (module, name), value in ours.items():
         setattr(module, name, value)
     try:
-        yield
+        yield failures
     finally:
         for (module, name), value in before.items():
             setattr(module, name, value)
@@ -60,9 +66,15 @@ def _manager() -> SyncManager:
     return manager
 
 
-def _context(method: str) -> Any:
+def _context(failures: list[BaseException], method: str) -> Any:
     context = multiprocessing.get_context(method)
-    return SimpleNamespace(Pool=partial(context.Pool, initializer=attend))
+
+    def pool(processes: int) -> Any:
+        started = context.Pool(processes, initializer=attend)
+        started.apply_async = partial(started.apply_async, error_callback=failures.append)  # type: ignore[method-assign]
+        return started
+
+    return SimpleNamespace(Pool=pool)
 
 
 def _end_with_parent() -> None:
