@@ -1,6 +1,7 @@
 """A program that hides in a checkpoint does not run, whichever door it comes through, unless the user trusts it."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from toy_models import make_images, make_model
 from nnunet_multitask.cli.main import main
 from nnunet_multitask.documents import write_json
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.evaluation.trained_models import read_splits
+from nnunet_multitask.labels import read_sidecar
 from nnunet_multitask.training.trainers import nnUNetTrainerMultiTaskShort
+from nnunet_multitask.workflows.seen_cases import see_cases
 
 CPU = torch.device("cpu")
 OURS, STOCK = "nnUNetTrainerMultiTaskShort", "nnUNetTrainer"
@@ -148,3 +152,28 @@ def test_pretrain_from(poisoned, tmp_path, capfd, caplog):
     assert not start.exists()
     check_trusted(capfd, caplog, made, *argv)
     assert start.is_file()
+
+
+def test_explain(tmp_path, monkeypatch, capfd, caplog):
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    model = make_model(tmp_path / "Dataset999_Toy" / "nnUNetTrainerMultiTask__toy__3d_fullres", folds=1)
+    images, made, out = make_images(tmp_path / "images", ("a",)), tmp_path / "made", tmp_path / "out"
+    file = poison(model / "fold_0" / "checkpoint_final.pth", made)
+    argv = ["explain", "-m", model, "-i", images, "-o", out, "--stages", "0", "-device", "cpu"]
+    check_refused(capfd, made, file, *argv)
+    check_trusted(capfd, caplog, made, *argv)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_the_cases_of_fit_aggregation(poisoned, micro_env, trust):
+    """The command itself refuses so few cases before it opens a model."""
+    model, made = poisoned(OURS)
+    splits = dict(enumerate(read_splits(micro_env.preprocessed / "splits_final.json")[:1]))
+    see = partial(see_cases, model, splits, read_sidecar(micro_env.raw / "class_labels.json"), micro_env.preprocessed)
+    options = {"checkpoint_name": "checkpoint_final.pth", "device": CPU, "use_mirroring": False}
+    if trust:
+        see(**options, trust_checkpoint=True)
+    else:
+        with pytest.raises(InputError, match=r"\[unsafe-checkpoint\] .*got os\.makedirs, .*--trust-checkpoint"):
+            see(**options)
+    assert made.exists() == trust
