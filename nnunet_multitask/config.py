@@ -39,7 +39,8 @@ class MultiTaskConfig:
         balancing_rate: learning rate of learned weights.
         classification_loss: ``cross_entropy`` (binary and multilabel: binary cross-entropy) or ``focal``.
         focal_gamma: how much the focal loss passes over what is decided already; 0 is cross-entropy.
-        learning_rate_factor: learning rate of fusion and heads as a multiple of that of encoder and decoder.
+        learning_rate_factor: learning rate of fusion and heads as a multiple of that of encoder and decoder; 0 chooses
+            by the optimizer, see ``branch_rate_factor``.
         class_weights: ``balanced`` weighs classes by the inverse of their frequency in the training fold.
         label_smoothing: share of a label that is spread evenly over all classes, 0 to 1.
         empty_patch_weight: weight, 0 to 1, of a patch without foreground, which carries the label of its case
@@ -64,7 +65,7 @@ class MultiTaskConfig:
     balancing_rate: float = 0.01
     classification_loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     focal_gamma: float = 2.0
-    learning_rate_factor: float = 1.0
+    learning_rate_factor: float = 0.0
     class_weights: Literal["balanced", "none"] = "balanced"
     label_smoothing: float = 0.0
     empty_patch_weight: float = 0.2
@@ -256,6 +257,18 @@ def _check_range(settings: Any, name: str, low: float, high: float | None) -> No
     if value < low or (high is not None and value > high):
         wanted = f"at least {low}" if high is None else f"between {low} and {high}"
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def branch_rate_factor(config: MultiTaskConfig, schedule: ScheduleConfig) -> float:
+    """Return the learning rate of the branch as a multiple of that of encoder and decoder, above 0.
+
+    Where the settings leave it open it is 1 with SGD, whose steps grow with the gradient, and 10 with Adam and AdamW:
+    with those no weight moves faster than the learning rate, and the weights of the branch, which no normalisation
+    follows, would not get far enough in a schedule of minutes.
+    """
+    if config.learning_rate_factor > 0:
+        return config.learning_rate_factor
+    return 1.0 if schedule.optimizer == "sgd" else 10.0
 
 
 # at the end, since making an instance calls the checks above

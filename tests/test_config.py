@@ -6,6 +6,7 @@ from nnunet_multitask.config import (
     SHORT_SCHEDULE,
     MultiTaskConfig,
     ScheduleConfig,
+    branch_rate_factor,
     config_from_plans,
     differences,
     parse_value,
@@ -119,3 +120,10 @@ def test_schedule_refuses_what_cannot_train(name, value, message):
 def test_schedule_refuses_a_negative_patience():
     with pytest.raises(InputError, match="early_stopping_patience must be at least 0, got -1"):
         settings_from(ScheduleConfig(), {"early_stopping_patience": -1}, "here")
+
+
+@pytest.mark.parametrize(("optimizer", "factor"), [("sgd", 1.0), ("adam", 10.0), ("adamw", 10.0)])
+def test_the_rate_of_the_branch_follows_the_optimizer_unless_it_is_set(optimizer, factor):
+    schedule = ScheduleConfig(optimizer=optimizer)
+    assert branch_rate_factor(MultiTaskConfig(), schedule) == factor
+    assert branch_rate_factor(MultiTaskConfig(learning_rate_factor=0.5), schedule) == 0.5

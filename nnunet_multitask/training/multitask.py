@@ -12,7 +12,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_multitask.config import PLANS_KEY, config_from_plans
+from nnunet_multitask.config import PLANS_KEY, branch_rate_factor, config_from_plans
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
 from nnunet_multitask.inference.model import targets_of_plans
@@ -124,7 +124,7 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         branch = [*network.fusion.parameters(), *network.heads.parameters()]
         own = {id(parameter) for parameter in branch}
         shared = [parameter for parameter in network.parameters() if id(parameter) not in own]
-        rate = self.schedule.learning_rate * self.config.learning_rate_factor
+        rate = self.schedule.learning_rate * branch_rate_factor(self.config, self.schedule)
         return [{"params": shared}, {"params": branch, "lr": rate}]
 
     def get_dataloaders(self) -> Any:

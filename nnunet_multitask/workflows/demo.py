@@ -40,10 +40,10 @@ class DemoSettings:
     num_test: int = 16
     seed: int = 0
     features: Sequence[int] = (8, 16, 32, 64)
-    patch_size: Sequence[int] = (16, 96, 96)
-    batch_size: int = 2
-    epochs: int = 6
-    iterations: int = 40
+    patch_size: Sequence[int] = (12, 64, 64)
+    batch_size: int = 4
+    epochs: int = 8
+    iterations: int = 50
     val_iterations: int = 3
 
 
