@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from torch import nn
 
-from nnunet_multitask.config import ScheduleConfig, schedule_from_plans
 from nnunet_multitask.documents import write_json
 from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.explanation.case_maps import patterns_of
 from nnunet_multitask.explanation.cases import CaseExplainer, CaseExplanation
 from nnunet_multitask.explanation.choices import check_files, chosen_classes, chosen_stages, chosen_targets
-from nnunet_multitask.explanation.embedding import (
-    AFTER,
-    BEFORE,
-    MIN_CASES,
-    SEED,
-    check_enough,
-    embed,
-    perplexity_of,
-    write_points,
-)
+from nnunet_multitask.explanation.embedding import MIN_CASES, check_enough
 from nnunet_multitask.explanation.gradcam import check_explainable, num_stages
-from nnunet_multitask.explanation.scatter import draw_points
 from nnunet_multitask.explanation.volumes import ATTENTION
 from nnunet_multitask.inference.inputs import check_images
 from nnunet_multitask.inference.predictor import MultiTaskPredictor
 from nnunet_multitask.labels import LabelSidecar
-from nnunet_multitask.storage import atomic_file
-from nnunet_multitask.training.resuming import seed_of_epoch
+from nnunet_multitask.workflows.tsne import TSNE_CSV, TSNE_PNG, write_tsne
+from nnunet_multitask.workflows.untrained import untrained_network
 
 EXPLANATION_JSON = "explanation.json"
-TSNE_PNG, TSNE_CSV = "tsne.png", "tsne.csv"
 
 DEFINITIONS = {
     "gradcam": "Selvaraju et al. 2017, eq. 1 and 2: ReLU of the sum of a stage's channels, each weighted by the mean "
@@ -168,7 +150,7 @@ def explain_model(
         ],
         "attention": "explained" if _has_attention(found.values()) else "the network has none",
         "cases": {case_id: explanation.record for case_id, explanation in found.items()},
-        "tsne": _write_tsne(output, found, predictor, labels) if tsne else None,
+        "tsne": write_tsne(output, found, predictor, labels) if tsne else None,
     }
     write_json(output / EXPLANATION_JSON, document)
     return document
@@ -199,24 +181,6 @@ def load_predictor(folder: Path, options: ExplainOptions) -> MultiTaskPredictor:
     return predictor
 
 
-def untrained_network(predictor: MultiTaskPredictor) -> nn.Module:
-    """Return the network with the weights that training began from, by the seed of its schedule.
-
-    A training that began from other weights (``-pretrained_weights``) did not begin there.
-    """
-    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells where it looks, a second time
-        trainer = recursive_find_trainer_class_by_name(predictor.trainer_name)
-    plans, settings = predictor.plans_manager, predictor.configuration_manager
-    schedule = schedule_from_plans(plans.plans, getattr(trainer, "default_schedule", ScheduleConfig()))
-    channels = determine_num_input_channels(plans, settings, predictor.dataset_json)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of_epoch(schedule.seed))
-        network: nn.Module = trainer.build_network_architecture(
-            plans, settings, channels, predictor.label_manager.num_segmentation_heads, False
-        )
-    return network.to(predictor.device).eval()
-
-
 def _has_attention(explanations: Iterable[CaseExplanation]) -> bool:
     return any(entry["kind"] == ATTENTION for explanation in explanations for entry in explanation.record["maps"])
 
@@ -236,36 +200,6 @@ def _make_room(output: Path, case_ids: Iterable[str], overwrite: bool) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for path in there:
         path.unlink()
-
-
-def _write_tsne(
-    output: Path,
-    found: Mapping[str, CaseExplanation],
-    predictor: MultiTaskPredictor,
-    known: Mapping[str, Mapping[str, str]],
-) -> dict[str, Any]:
-    points = {
-        network: embed(np.stack([explanation.vectors[network] for explanation in found.values()]))
-        for network in (BEFORE, AFTER)
-    }
-    labels = {name: list(texts.values()) for name, texts in known.items()}
-    fold, perplexity = predictor.model["folds"][0], perplexity_of(len(found))
-    aggregation = predictor.aggregations[next(iter(labels))]
-    note = f"t-SNE, perplexity {perplexity:.3g}, {len(found)} cases, fold {fold}; distances between groups mean nothing"
-    write_points(output / TSNE_CSV, list(found), labels, points)
-    with atomic_file(output / TSNE_PNG) as temporary:
-        temporary.write_bytes(draw_points(points, labels, note).png)
-    return {
-        "csv": TSNE_CSV,
-        "picture": TSNE_PNG,
-        "cases": len(found),
-        "unlabelled": {name: sum(not text for text in texts) for name, texts in labels.items()},
-        "fold": fold,
-        "features": len(next(iter(found.values())).vectors[AFTER]),
-        "aggregation": aggregation,
-        "perplexity": perplexity,
-        "seed": SEED,
-    }
 
 
 def _label_of(sidecar: LabelSidecar | None, case_id: str, target: str) -> str:

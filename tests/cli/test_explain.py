@@ -15,7 +15,8 @@ from PIL import Image
 from nnunet_multitask.cli.main import main
 from nnunet_multitask.documents import check_schema, write_json
 from nnunet_multitask.explanation.choices import chosen_classes
-from nnunet_multitask.workflows.explaining import ExplainOptions, load_predictor, untrained_network
+from nnunet_multitask.workflows.explaining import ExplainOptions, load_predictor
+from nnunet_multitask.workflows.untrained import untrained_network
 
 CPU = torch.device("cpu")
 
