@@ -110,11 +110,15 @@ def run(args: argparse.Namespace) -> int:
     if not Path(args.i).is_dir():
         raise InputError("missing-folder", args.i, "expected a folder of images, got none", "correct -i")
     folds = None if args.f is None else [fold if fold == "all" else _fold(fold) for fold in args.f]
+    if folds is not None and len(set(folds)) < len(folds):
+        raise InputError("given-twice", "-f", f"expected each fold once, got {' '.join(args.f)}", "name it once")
 
     from nnunet_multitask.dataset_conversion.script import terminable
+    from nnunet_multitask.inference.inputs import check_folders
     from nnunet_multitask.inference.model import check_model_folder, finished_folds
 
     check_model_folder(folder, folds or finished_folds(folder, args.chk), args.chk)
+    check_folders(args.i, args.o)
     check_writable(args.o)
     device = prepare_device(args.device)
     try:

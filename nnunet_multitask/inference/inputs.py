@@ -16,24 +16,37 @@ logger = logging.getLogger(__name__)
 NUM_THREADS = 4  # unpacking and checking leave Python's lock
 
 
+def check_folders(source: str | Path, output: str | Path) -> None:
+    """Refuse to write masks among the images, where the next prediction would take them for images.
+
+    Raises:
+        InputError: both are the same folder.
+    """
+    if Path(source).resolve() == Path(output).resolve():
+        fault = f"expected another folder than that of the images, got {source} for both"
+        raise InputError("same-folder", "-o", fault, "name another folder")
+
+
 def check_images(cases: Mapping[str, Sequence[str | Path]], channel_names: Sequence[str]) -> None:
     """Read every image once and refuse what nnU-Net would misread: a truncated scan becomes zeros there.
 
     Doubtful images, such as a CT without Hounsfield units, are named in the log.
 
     Args:
-        cases: the channels of each case, in order; none is right. Formats other than ``files.ENDINGS`` are passed over.
+        cases: the channels of each case, in order. Of formats other than ``files.ENDINGS`` only their number is looked
+            at.
         channel_names: as in dataset.json.
 
     Raises:
-        InputErrors: every fault of every image, and channels of one case that lie on different voxels.
+        InputErrors: every fault of every image, another number of channels than the model has, and channels of one case
+            that lie on different voxels.
     """
 
-    def check(paths: Sequence[str | Path]) -> tuple[list[InputError], list[InputError]]:
-        return _check_case([Path(path) for path in paths], channel_names)
+    def check(case: tuple[str, Sequence[str | Path]]) -> tuple[list[InputError], list[InputError]]:
+        return _check_case(case[0], [Path(path) for path in case[1]], channel_names)
 
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        found = list(pool.map(check, cases.values()))
+        found = list(pool.map(check, cases.items()))
     for _, warnings in found:
         for warning in warnings:
             logger.warning("WARN %s", warning)
@@ -66,11 +79,16 @@ def check_previous_stage(previous: str | None, folder: str | Path | None, masks:
         )
 
 
-def _check_case(paths: Sequence[Path], channel_names: Sequence[str]) -> tuple[list[InputError], list[InputError]]:
+def _check_case(
+    case_id: str, paths: Sequence[Path], channel_names: Sequence[str]
+) -> tuple[list[InputError], list[InputError]]:
     errors: list[InputError] = []
     warnings: list[InputError] = []
     first: Volume | None = None
-    for path, name in zip(paths, channel_names, strict=False):  # nnU-Net says where their numbers differ
+    if len(paths) != len(channel_names):
+        fault = f"expected {len(channel_names)} channels ({', '.join(channel_names)}), got {len(paths)}"
+        errors.append(InputError("wrong-channels", f"case {case_id}", fault, "give all channels of the model"))
+    for path, name in zip(paths, channel_names, strict=False):
         if not path.name.endswith(ENDINGS):
             continue
         try:

@@ -47,6 +47,7 @@ class MultiTaskPredictor(ClassifyingPredictor):
     folder: Path | None = None
     dicom: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     _run: Run | None = None
+    _chosen: tuple[list[Any], list[Any] | None, list[Any]] | None = None
     _refused: InputError | InputErrors | None = None
     _hand_over: Callable[[CaseReport], None]
     _failures: Sequence[BaseException] = ()
@@ -186,6 +187,15 @@ class MultiTaskPredictor(ClassifyingPredictor):
         with self._running(
             Run(classification_name(part_id, num_parts)), output_folder_or_list_of_truncated_output_files, overwrite
         ):
+            self._chosen = self._choose_cases(
+                list_of_lists_or_source_folder,
+                output_folder_or_list_of_truncated_output_files,
+                folder_with_segs_from_prev_stage,
+                overwrite,
+                part_id,
+                num_parts,
+                save_probabilities,
+            )
             return super().predict_from_files(
                 list_of_lists_or_source_folder,
                 output_folder_or_list_of_truncated_output_files,
@@ -208,9 +218,18 @@ class MultiTaskPredictor(ClassifyingPredictor):
     ) -> Any:
         """Predict files in this process alone; else as ``predict_from_files``."""
         check_previous_stage(self.configuration_manager.previous_stage_name, folder_with_segs_from_prev_stage)
-        if isinstance(output_folder_or_list_of_truncated_output_files, str):
-            Path(output_folder_or_list_of_truncated_output_files).mkdir(parents=True, exist_ok=True)
         with self._running(Run(), output_folder_or_list_of_truncated_output_files, overwrite):
+            self._chosen = self._choose_cases(
+                list_of_lists_or_source_folder,
+                output_folder_or_list_of_truncated_output_files,
+                folder_with_segs_from_prev_stage,
+                overwrite,
+                0,
+                1,
+                save_probabilities,
+            )
+            if isinstance(output_folder_or_list_of_truncated_output_files, str):
+                Path(output_folder_or_list_of_truncated_output_files).mkdir(parents=True, exist_ok=True)
             return super().predict_from_files_sequential(
                 list_of_lists_or_source_folder,
                 output_folder_or_list_of_truncated_output_files,
@@ -250,7 +269,11 @@ class MultiTaskPredictor(ClassifyingPredictor):
         if self._run is not None:
             self._hand_over(CaseReport(prediction, self.reporting, self.model, self.settings, self.dicom.get(case_id)))
 
-    def _manage_input_and_output_lists(
+    def _manage_input_and_output_lists(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what was chosen before nnU-Net wrote its files into the output."""
+        return self._choose_cases(*args, **kwargs) if self._chosen is None else self._chosen
+
+    def _choose_cases(
         self,
         list_of_lists_or_source_folder: Any,
         output_folder_or_list_of_truncated_output_files: Any,
@@ -259,7 +282,8 @@ class MultiTaskPredictor(ClassifyingPredictor):
         part_id: int = 0,
         num_parts: int = 1,
         save_probabilities: bool = False,
-    ) -> Any:
+    ) -> tuple[list[Any], list[Any] | None, list[Any]]:
+        """Return files, outputs and previous masks of the cases to predict, none of which is refused."""
         ending = self.dataset_json["file_ending"]
         source = list_of_lists_or_source_folder
         if isinstance(source, str):  # nnU-Net would fork processes for it, of a process that may have threads by now
@@ -320,4 +344,4 @@ class MultiTaskPredictor(ClassifyingPredictor):
                 yield
             run.finish(self.model, self.settings, self.targets, self.worklist)
         finally:
-            self._run = None
+            self._run = self._chosen = None

@@ -17,7 +17,8 @@ CT = np.full((4, 5, 3), -1000, np.int16)
 
 def test_sound_images_pass(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     channels = [save_nifti(tmp_path / f"a_{number:04d}.nii.gz", CT) for number in range(2)]
-    check_images({"a": channels, "b": [str(channels[0])], "c": [tmp_path / "none.png"]}, ["CT", "T1"])
+    check_images({"a": channels, "c": [tmp_path / "none.png"] * 2}, ["CT", "T1"])
+    check_images({"b": [str(channels[0])]}, ["CT"])
     check_images({}, ["CT"])
     assert caplog.text == ""
 
@@ -42,6 +43,16 @@ def test_channels_lie_on_the_same_voxels(tmp_path: Path) -> None:
     with pytest.raises(InputErrors) as caught:
         check_images({"a": [first, turned, truncated]}, ["CT", "x", "y"])
     assert [error.code for error in caught.value.errors] == ["geometry-differs", "damaged-gzip"]
+
+
+def test_another_number_of_channels_is_refused(tmp_path: Path) -> None:
+    channels = [save_nifti(tmp_path / f"a_{number:04d}.nii.gz", CT) for number in range(2)]
+    with pytest.raises(InputErrors) as caught:
+        check_images({"a": channels, "b": [], "c": [tmp_path / "c.png"]}, ["CT"])
+    assert [f"{error.where}: {error.fault}" for error in caught.value.errors] == [
+        "case a: expected 1 channels (CT), got 2",
+        "case b: expected 1 channels (CT), got 0",
+    ]
 
 
 def test_what_is_doubtful_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
