@@ -41,6 +41,9 @@ def remeasure(
         InputErrors: every mask that is missing or damaged.
     """
     path = predictions / CLASSIFICATION_JSON
+    if not path.is_file():
+        fault = "expected what `nnunet-multitask predict` wrote, got no such file"
+        raise InputError("no-classification", path, fault, "name the folder of the prediction by --predictions")
     document: dict[str, Any] = read_json(path)
     check_schema(document, CLASSIFICATION_JSON, path)
     dataset_json = read_json(dataset_json_file or predictions / DATASET_JSON)

@@ -81,7 +81,12 @@ class Run:
         for output in outputs:
             self.writes(output)
         for folder, case_ids in self._written.items():
-            (forget if overwrite else forget_records)(folder, self.name, case_ids)
+            if overwrite:
+                forget(folder, self.name, case_ids)
+                if self.name != CLASSIFICATION_JSON:  # what was joined of other parts says of these cases what was
+                    forget(folder, CLASSIFICATION_JSON, ())
+            else:
+                forget_records(folder, self.name, case_ids)
 
     def writes(self, output: Path) -> None:
         """Note that the mask of a case is going to be written; ``output`` is its path without ending."""

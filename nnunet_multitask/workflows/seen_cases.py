@@ -65,42 +65,55 @@ def see_cases(
 
     Raises:
         InputError: a patient on both sides of a fold, folds other than those trained with, missing preprocessed
-            cases, the second stage of a cascade.
+            cases, the second stage of a cascade, what `load_model_folder` refuses of any fold.
     """
     for fold, split in splits.items():  # before hours of work
         check_fold(sidecar, {part: list(split[part]) for part in ("train", "val")}, preprocessed / "splits_final.json")
         check_trained_with(folder / f"fold_{fold}" / "validation", split["val"])
+    load = partial(
+        _load,
+        folder,
+        checkpoint_name=checkpoint_name,
+        device=device,
+        step_size=step_size,
+        use_mirroring=use_mirroring,
+        trust_checkpoint=trust_checkpoint,
+    )
+    model = load(list(splits)).model  # all that is wrong with a fold, and folds that do not belong together
     seen: dict[str, SeenCase] = {}
-    models = []
     for fold, split in splits.items():
-        predictor = MultiTaskPredictor(
-            tile_step_size=step_size,
-            use_mirroring=use_mirroring,
-            perform_everything_on_device=device.type == "cuda",
-            device=device,
-            allow_tqdm=False,
-        )
-        predictor.initialize_from_trained_model_folder(
-            folder, [fold], checkpoint_name, trust_checkpoint=trust_checkpoint
-        )
+        predictor = load([fold])
         settings = predictor.configuration_manager
-        if settings.previous_stage_name is not None:
-            fault = (
-                f"expected a network that sees images alone, got one that sees masks of {settings.previous_stage_name}"
-            )
-            raise InputError("cascade", folder, fault, "fit the aggregation of another configuration")
         cases = [case_id for case_id in split["val"] if _is_labelled(sidecar, case_id)]
         see = partial(_see, predictor, open_cases(preprocessed / settings.data_identifier, cases), fold)
         found = map_in_order(see, cases, num_workers=1, description=f"fold {fold}, tiles")
         seen |= dict(zip(cases, found, strict=True))
-        models.append(predictor.model)
-    digests = {fold: digest for model in models for fold, digest in model["checkpoint_sha256"].items()}
-    return seen, {
-        **models[0],
-        "folds": list(splits),
-        "checkpoint": checkpoint_name,
-        "checkpoint_sha256": digests,
-    }
+    return seen, {**model, "checkpoint": checkpoint_name}
+
+
+def _load(
+    folder: Path,
+    folds: list[int],
+    *,
+    checkpoint_name: str,
+    device: torch.device,
+    step_size: float,
+    use_mirroring: bool,
+    trust_checkpoint: bool,
+) -> MultiTaskPredictor:
+    predictor = MultiTaskPredictor(
+        tile_step_size=step_size,
+        use_mirroring=use_mirroring,
+        perform_everything_on_device=device.type == "cuda",
+        device=device,
+        allow_tqdm=False,
+    )
+    predictor.initialize_from_trained_model_folder(folder, folds, checkpoint_name, trust_checkpoint=trust_checkpoint)
+    previous = predictor.configuration_manager.previous_stage_name
+    if previous is not None:
+        fault = f"expected a network that sees images alone, got one that sees masks of {previous}"
+        raise InputError("cascade", folder, fault, "fit the aggregation of another configuration")
+    return predictor
 
 
 def _see(predictor: MultiTaskPredictor, dataset: Any, fold: int, case_id: str) -> SeenCase:

@@ -126,6 +126,17 @@ def test_refusals(results, few, capsys, options, code):
     assert f"[{code}]" in capsys.readouterr().err
 
 
+def test_every_fold_is_looked_at_before_the_first_case(results, few, capsys, monkeypatch):
+    model = make_untrained(TRAINER)
+    checkpoint = model / "fold_1" / "checkpoint_final.pth"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    monkeypatch.setattr("nnunet_multitask.workflows.seen_cases._see", lambda *arguments: pytest.fail("a case was seen"))
+    capsys.readouterr()
+    assert fit(model) == 1
+    assert "[unreadable-checkpoint]" in capsys.readouterr().err
+    assert not (model / "aggregation.json").exists()
+
+
 def test_no_model(results, capsys):
     assert fit(results / "nowhere") == 1
     assert "[missing-model]" in capsys.readouterr().err

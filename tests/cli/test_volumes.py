@@ -86,3 +86,9 @@ def test_model_that_only_classifies_has_nothing_to_measure(predictions, capsys, 
     edit(predictions / "classification.json", lambda d: [case.update(labels={}) for case in d["cases"].values()])
     assert main(["volumes", str(predictions)]) == 1
     assert "ERROR [no-volumes]" in capsys.readouterr().err
+
+
+def test_masks_without_a_classification_ask_for_the_folder_of_the_prediction(tmp_path, capsys):
+    assert main(["volumes", str(tmp_path)]) == 1
+    assert "[no-classification]" in (err := capsys.readouterr().err)
+    assert "name the folder of the prediction by --predictions" in err

@@ -7,7 +7,7 @@ import pytest
 
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference import exporting
-from nnunet_multitask.inference.run import join_parts
+from nnunet_multitask.inference.run import Run, join_parts
 
 
 def predict(predictor, images, output, **options):
@@ -138,6 +138,17 @@ def test_parts_of_the_work_are_joined_by_the_last(toy_model, toy_images, predict
     assert (tmp_path / "worklist.csv").is_file()
     assert (tmp_path / "worklist_part_1_of_2.csv").is_file()
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_part_that_is_predicted_anew_takes_what_was_joined_away(tmp_path):
+    names = ("classification.json", "classification.csv", "worklist.csv")
+    parts = ("classification_part_0_of_2.json", "classification_part_1_of_2.json")
+    for name in (*names, *parts):
+        (tmp_path / name).write_text("{}")
+    Run("classification_part_0_of_2.json").begin([tmp_path / "a"], overwrite=False)
+    assert all((tmp_path / name).is_file() for name in (*names, *parts))
+    Run("classification_part_0_of_2.json").begin([tmp_path / "a"], overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == [parts[1]]
 
 
 def test_the_stage_before_is_asked_for(toy_model, toy_images, predictor_of, tmp_path, monkeypatch):
