@@ -87,9 +87,12 @@ def run(args: argparse.Namespace) -> int:
     """Explain the model and say what lies where."""
     from nnunet_multitask import environment
     from nnunet_multitask.documents import read_json
+    from nnunet_multitask.inference.inputs import check_folders
     from nnunet_multitask.inference.model import check_model_folder, finished_folds
 
     folder = model_folder(args)
+    if args.i is not None:
+        check_folders(args.i, args.o)
     if not 0 < args.step_size <= 1:
         fault = f"expected a number above 0 and up to 1, got {args.step_size:g}"
         raise InputError("bad-step-size", "-step_size", fault, "leave it at 0.5")

@@ -17,7 +17,7 @@ NUM_THREADS = 4  # unpacking and checking leave Python's lock
 
 
 def check_folders(source: str | Path, output: str | Path) -> None:
-    """Refuse to write masks among the images, where the next prediction would take them for images.
+    """Refuse to write masks or maps among the images, where the next command would take them for images.
 
     Raises:
         InputError: both are the same folder.

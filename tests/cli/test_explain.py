@@ -173,6 +173,7 @@ def test_images_that_do_not_fit_are_refused(toy, tmp_path, capsys):
         (two / f"a_{number:04d}.nii.gz").symlink_to(images / "a_0000.nii.gz")
     start = ["-o", tmp_path / "out", "-m", model]
     assert "[no-images]" in refused(capsys, "-i", empty, *start)
+    assert "[same-folder] -o" in refused(capsys, "-i", images, "-m", model, "-o", images)
     assert "[missing-folder]" in refused(capsys, "-i", tmp_path / "nowhere", *start)
     assert "[wrong-channels] case a: expected 1 channels (CT), got 2" in refused(capsys, "-i", two, *start)
     assert "[missing-images]" in refused(capsys, *start)  # of two folds, which one's validation cases?
