@@ -85,9 +85,10 @@ def find_cases(folder: Path, modalities: Sequence[str], series: Collection[str] 
         raise InputErrors(found.faults)
     unknown = sorted(set(series) - {stack.series_uid for stack in found.stacks})
     if unknown or not found.stacks:
-        known = "; ".join(map(_shown, found.stacks[:_LISTED])) or _reasons(found)
+        known = "; ".join(map(_shown, found.stacks[:_LISTED]))
         fault = f"expected the series {', '.join(unknown)}" if unknown else "expected DICOM series of parallel slices"
-        raise InputError("no-series", folder, f"{fault}, got {known}", "correct -i, or --series")
+        got = f"got {known}" if known else f"found none: {_reasons(found)}"
+        raise InputError("no-series", folder, f"{fault}, {got}", "correct -i, or --series")
     by_folder: dict[Path, list[Stack]] = defaultdict(list)
     for stack in found.stacks:
         by_folder[_case_folder(folder, [header.path for header in stack.slices])].append(stack)
@@ -231,14 +232,18 @@ def _reasons(found: Discovery) -> str:
 
 
 def _tell_left_out(folder: Path, found: Discovery, taken: Collection[Path]) -> None:
-    """Name the folders that hold DICOM files and become no case."""
+    """Name the subfolders that become no case: each might be a patient whom nobody would miss in the worklist."""
     lost: dict[Path, Counter[str]] = defaultdict(Counter)
     for item in found.left_out:
         place = _case_folder(folder, [Path(item.where)])
         if item.code != "not-dicom" and place not in taken:
             lost[place][item.fault] += 1
+    read = {_case_folder(folder, [header.path]) for stack in found.stacks for header in stack.slices}
+    for place in folder.iterdir():
+        if place.is_dir() and not place.name.startswith(".") and place not in read and place not in lost:
+            lost[place]["it holds no DICOM file"] = 0
     for place, reasons in sorted(lost.items()):
-        fault = "; ".join(f"{text} ({counted(n, 'file')})" for text, n in reasons.items())
+        fault = "; ".join(f"{text} ({counted(n, 'file')})" if n else text for text, n in reasons.items())
         logger.warning("WARN %s", InputError("no-series", place, fault, "nothing of it is predicted"))
 
 

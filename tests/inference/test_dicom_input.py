@@ -188,7 +188,13 @@ def test_doubtful_series_are_named_and_go_on(toy_model, scans, tmp_path, caplog)
     write_series(scans / "p2", slices(1), tilted, SeriesInstanceUID="1.2.3.5", **SPACING)
     next(path for path in (scans / "p 1" / "study" / "2").iterdir() if b"1.2.3.4.3" in path.read_bytes()).unlink()
     write_dicom(scans / "p3" / "scout", slices(0)[0], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    (scans / "p4").mkdir()
+    (scans / "p5").mkdir()
+    (scans / "p5" / "notes.txt").write_text("copied tomorrow")
     assert predict(toy_model, scans, tmp_path / "out") == 0
+    for name in ("p4", "p5"):
+        assert f"{scans / name}: it holds no DICOM file -> nothing of it is predicted" in caplog.text
+    assert caplog.text.count("[no-series]") == 3
     assert "WARN [resampled] case p2" in caplog.text
     assert "gantry-tilt (5.7 degrees) -> resampled to an upright grid, on which the mask lies, too" in caplog.text
     assert "WARN [missing-slice]" in caplog.text
