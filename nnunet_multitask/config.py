@@ -39,8 +39,9 @@ class MultiTaskConfig:
         balancing_rate: learning rate of learned weights.
         classification_loss: ``cross_entropy`` (binary and multilabel: binary cross-entropy) or ``focal``.
         focal_gamma: how much the focal loss passes over what is decided already; 0 is cross-entropy.
-        learning_rate_factor: learning rate of fusion and heads as a multiple of that of encoder and decoder; 0 chooses
-            by the optimizer, see ``branch_rate_factor``.
+        learning_rate_factor: learning rate of fusion and heads as a multiple of that of encoder and decoder.
+        head_rate_factor: learning rate of the heads as a multiple of the fusion's; 0 is 1 with ``sgd`` and 10 with
+            ``adam`` and ``adamw``.
         class_weights: ``balanced`` weighs classes by the inverse of their frequency in the training fold.
         label_smoothing: share of a label that is spread evenly over all classes, 0 to 1.
         empty_patch_weight: weight, 0 to 1, of a patch without foreground, which carries the label of its case
@@ -65,7 +66,8 @@ class MultiTaskConfig:
     balancing_rate: float = 0.01
     classification_loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     focal_gamma: float = 2.0
-    learning_rate_factor: float = 0.0
+    learning_rate_factor: float = 1.0
+    head_rate_factor: float = 0.0
     class_weights: Literal["balanced", "none"] = "balanced"
     label_smoothing: float = 0.0
     empty_patch_weight: float = 0.2
@@ -87,6 +89,7 @@ class MultiTaskConfig:
                 f"loss_balancing must not be {self.loss_balancing!r} where detach_features parts the tasks"
             )
         _check_range(self, "learning_rate_factor", 0, None)
+        _check_range(self, "head_rate_factor", 0, None)
         _check_range(self, "label_smoothing", 0, 0.99)
         _check_range(self, "empty_patch_weight", 0, 1)
         _check_range(self, "top_tiles", 1, None)
@@ -259,15 +262,15 @@ def _check_range(settings: Any, name: str, low: float, high: float | None) -> No
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
-def branch_rate_factor(config: MultiTaskConfig, schedule: ScheduleConfig) -> float:
-    """Return the learning rate of the branch as a multiple of that of encoder and decoder, above 0.
+def head_rate_factor(config: MultiTaskConfig, schedule: ScheduleConfig) -> float:
+    """Return the learning rate of the heads as a multiple of the fusion's, above 0.
 
     Where the settings leave it open it is 1 with SGD, whose steps grow with the gradient, and 10 with Adam and AdamW:
-    with those no weight moves faster than the learning rate, and the weights of the branch, which no normalisation
-    follows, would not get far enough in a schedule of minutes.
+    with those no weight moves faster than the learning rate, and the linear heads, which no normalisation follows,
+    would not get far enough in a schedule of minutes. The fusion keeps its rate: at ten times of it its units die.
     """
-    if config.learning_rate_factor > 0:
-        return config.learning_rate_factor
+    if config.head_rate_factor > 0:
+        return config.head_rate_factor
     return 1.0 if schedule.optimizer == "sgd" else 10.0
 
 

@@ -6,9 +6,9 @@ from nnunet_multitask.config import (
     SHORT_SCHEDULE,
     MultiTaskConfig,
     ScheduleConfig,
-    branch_rate_factor,
     config_from_plans,
     differences,
+    head_rate_factor,
     parse_value,
     schedule_from_plans,
     settings_from,
@@ -123,7 +123,7 @@ def test_schedule_refuses_a_negative_patience():
 
 
 @pytest.mark.parametrize(("optimizer", "factor"), [("sgd", 1.0), ("adam", 10.0), ("adamw", 10.0)])
-def test_the_rate_of_the_branch_follows_the_optimizer_unless_it_is_set(optimizer, factor):
+def test_the_rate_of_the_heads_follows_the_optimizer_unless_it_is_set(optimizer, factor):
     schedule = ScheduleConfig(optimizer=optimizer)
-    assert branch_rate_factor(MultiTaskConfig(), schedule) == factor
-    assert branch_rate_factor(MultiTaskConfig(learning_rate_factor=0.5), schedule) == 0.5
+    assert head_rate_factor(MultiTaskConfig(), schedule) == factor
+    assert head_rate_factor(MultiTaskConfig(head_rate_factor=0.5), schedule) == 0.5

@@ -12,7 +12,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_multitask.config import PLANS_KEY, branch_rate_factor, config_from_plans
+from nnunet_multitask.config import PLANS_KEY, config_from_plans, head_rate_factor
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
 from nnunet_multitask.inference.model import targets_of_plans
@@ -119,13 +119,14 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         return MultiTaskUNet(unet, num_outputs, config_from_plans(plans), has_regions=has_regions)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the shared parameters, and those of the branch with their own learning rate."""
+        """Return the parameters of encoder and decoder, of the fusion and of the heads, with their learning rates."""
         network: Any = bare(self.network)
-        branch = [*network.fusion.parameters(), *network.heads.parameters()]
-        own = {id(parameter) for parameter in branch}
+        fusion, heads = list(network.fusion.parameters()), list(network.heads.parameters())
+        own = {id(parameter) for parameter in (*fusion, *heads)}
         shared = [parameter for parameter in network.parameters() if id(parameter) not in own]
-        rate = self.schedule.learning_rate * branch_rate_factor(self.config, self.schedule)
-        return [{"params": shared}, {"params": branch, "lr": rate}]
+        rate = self.schedule.learning_rate * self.config.learning_rate_factor
+        rate_of_heads = rate * head_rate_factor(self.config, self.schedule)
+        return [{"params": shared}, {"params": fusion, "lr": rate}, {"params": heads, "lr": rate_of_heads}]
 
     def get_dataloaders(self) -> Any:
         """Return nnU-Net's loaders; where cases have labels per slice, they tell which slices a patch shows."""

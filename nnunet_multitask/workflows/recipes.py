@@ -76,6 +76,7 @@ RECIPES: Mapping[str, Recipe] = {
             "fusion_channels": 64,
             "dropout": 0.6,
             "classification_weight": 1.0,
+            "head_rate_factor": 1.0,
             "class_weights": "balanced",
             "empty_patch_weight": 1.0,  # the patch shows the whole scan, and so whatever its label is about
             "aggregation": "mean",
@@ -100,6 +101,7 @@ RECIPES: Mapping[str, Recipe] = {
             "dropout": 0.6,
             "classification_weight": 1.0,
             "learning_rate_factor": 0.05,  # 5e-5 beside 1e-3
+            "head_rate_factor": 1.0,
             "class_weights": "none",
             "label_smoothing": 0.1,
             "empty_patch_weight": 1.0,

@@ -42,7 +42,7 @@ def test_baseline_differs_only_in_the_branch(micro_env):
     assert type(multitask.optimizer) is type(baseline.optimizer)
     for group in ("lr", "weight_decay", "betas"):
         assert multitask.optimizer.param_groups[0][group] == baseline.optimizer.param_groups[0][group]
-    shared, _ = multitask.parameter_groups()
+    shared, *_ = multitask.parameter_groups()
     assert len(shared["params"]) == len(baseline.parameter_groups()[0]["params"])
     assert multitask.lr_scheduler.initial_rates[0] == baseline.lr_scheduler.initial_rates[0]
     assert multitask.lr_scheduler.schedule == baseline.lr_scheduler.schedule
@@ -116,14 +116,17 @@ def test_two_epochs_give_curves_of_both_tasks(micro_env, deep_supervision):
 
 def test_branch_keeps_its_own_learning_rate(micro_env):
     def change(trainer):
-        trainer.plans_manager.plans["multitask"]["config"] = {"learning_rate_factor": 0.5}
+        trainer.plans_manager.plans["multitask"]["config"] = {"learning_rate_factor": 0.5, "head_rate_factor": 4.0}
 
     trainer = make_trainer("nnUNetTrainerMultiTaskShort", change=change)
     trainer.run_training()
-    shared, branch = trainer.optimizer.param_groups
-    assert branch["lr"] == pytest.approx(0.5 * shared["lr"])
+    shared, fusion, heads = trainer.optimizer.param_groups
+    assert fusion["lr"] == pytest.approx(0.5 * shared["lr"])
+    assert heads["lr"] == pytest.approx(4 * fusion["lr"])
     assert 0 < shared["lr"] < SHORT_SCHEDULE.learning_rate
-    assert len(branch["params"]) == sum(1 for name in trainer.network.state_dict() if is_branch_parameter(name))
+    assert len(fusion["params"]) + len(heads["params"]) == sum(
+        1 for name in trainer.network.state_dict() if is_branch_parameter(name)
+    )
 
 
 def is_branch_parameter(name):

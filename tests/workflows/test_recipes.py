@@ -100,6 +100,7 @@ def test_released_code_differs_where_it_does():
     assert schedule.iterations * plans["configurations"]["3d_fullres"]["batch_size"] == 160
     assert (config.detach_features, config.label_smoothing, config.class_weights) == (True, 0.1, "none")
     assert config.learning_rate_factor * schedule.learning_rate == pytest.approx(5e-5)
+    assert config.head_rate_factor == 1
 
 
 def test_every_recipe_can_be_trained():
