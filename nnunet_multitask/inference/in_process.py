@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.exporting import CaseReport, complete_record, export_case
-from nnunet_multitask.inference.inputs import check_images
+from nnunet_multitask.inference.inputs import check_array, check_images
 from nnunet_multitask.inference.measures import measure_array
 from nnunet_multitask.inference.run import Run
 
@@ -56,7 +56,7 @@ def predict_images(
         Each case when it is done, in the order of ``images``.
 
     Raises:
-        InputError: a case id that is no name for a file.
+        InputError: a case id that is no name for a file, an array or spacing that is no image of the model's.
         InputErrors: every fault of every file, before the first case.
         ValueError: an output for arrays, which say nothing of their place in space.
     """
@@ -64,10 +64,17 @@ def predict_images(
         if Path(case_id).name != case_id or case_id.startswith("."):
             fault = "expected the name of a file, without folders and without a leading dot"
             raise InputError("bad-case-id", f"case {case_id!r}", fault, "name the case otherwise")
-    files = {case_id: image for case_id, image in images.items() if not isinstance(image, tuple)}
+    names = list(predictor.dataset_json["channel_names"].values())
+    for case_id, image in images.items():
+        if _is_array(image):
+            check_array(case_id, image[0], image[1], names)
+        elif isinstance(image, (str, Path)):
+            fault = "expected a list of files, one for each channel, got one path"
+            raise InputError("bad-image", f"case {case_id}", fault, "put it into a list")
+    files = {case_id: cast(Sequence[str | Path], image) for case_id, image in images.items() if not _is_array(image)}
     if output is not None and len(files) < len(images):
         raise ValueError("masks of arrays cannot be written: their origin and direction are not known")
-    check_images(files, list(predictor.dataset_json["channel_names"].values()))
+    check_images(files, names)
     run = Run()
     if output is not None:
         Path(output).mkdir(parents=True, exist_ok=True)
@@ -85,7 +92,7 @@ def _predict(predictor: MultiTaskPredictor, case_id: str, image: Image, output: 
     )
     preprocessor = configuration.preprocessor_class(verbose=False)
     arguments = (plans, configuration, dataset_json)
-    if isinstance(image, tuple):
+    if _is_array(image):
         array, spacing = image
         data, _, properties = preprocessor.run_case_npy(np.asarray(array), None, {"spacing": list(spacing)}, *arguments)
     else:
@@ -102,3 +109,8 @@ def _predict(predictor: MultiTaskPredictor, case_id: str, image: Image, output: 
     measures = measure_array(mask, properties["spacing"], report.values(dataset_json))
     record = complete_record(report, measures, properties, plans, dataset_json)
     return CaseResult(case_id, np.zeros_like(mask) if record.get("gated", False) else mask, record)
+
+
+def _is_array(image: Image) -> TypeGuard[tuple[NDArray[Any], Sequence[float]]]:
+    """Tell an array with its spacing from files, which may be in a tuple, too."""
+    return isinstance(image, tuple) and len(image) == 2 and not isinstance(image[0], (str, Path))

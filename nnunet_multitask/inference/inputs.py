@@ -6,6 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.files import ENDINGS, Volume, check_same_geometry, read_image
@@ -33,8 +37,8 @@ def check_images(cases: Mapping[str, Sequence[str | Path]], channel_names: Seque
     Doubtful images, such as a CT without Hounsfield units, are named in the log.
 
     Args:
-        cases: the channels of each case, in order. Of formats other than ``files.ENDINGS`` only their number is looked
-            at.
+        cases: the channels of each case, in order. Files of formats other than ``files.ENDINGS`` need
+            only be there.
         channel_names: as in dataset.json.
 
     Raises:
@@ -53,6 +57,30 @@ def check_images(cases: Mapping[str, Sequence[str | Path]], channel_names: Seque
     errors = [error for errors, _ in found for error in errors]
     if errors:
         raise InputErrors(errors)
+
+
+def check_array(case_id: str, array: NDArray[Any], spacing: Sequence[float], channel_names: Sequence[str]) -> None:
+    """Refuse an array that nnU-Net would stumble over, or predict without a word.
+
+    Args:
+        case_id: its name.
+        array: (C, Z, Y, X).
+        spacing: in mm along (z, y, x).
+        channel_names: as in dataset.json.
+
+    Raises:
+        InputError: another shape, no voxel, voxels that are not finite, no three lengths above 0.
+    """
+    where, shape = f"case {case_id}", np.shape(array)
+    if len(shape) != 4 or shape[0] != len(channel_names) or 0 in shape:
+        fault = f"expected an array ({len(channel_names)}, Z, Y, X) of the channels {', '.join(channel_names)}"
+        raise InputError("bad-array", where, f"{fault}, got the shape {shape}", "give all channels as one array")
+    if not np.isfinite(array).all():
+        remedy = "replace them, for example by -1000 outside a CT"
+        raise InputError("not-finite", where, "expected finite voxels, got NaN or infinite ones", remedy)
+    if len(spacing) != 3 or not all(0 < length < np.inf for length in spacing):
+        fault = f"expected three lengths in mm along (z, y, x), got {tuple(spacing)}"
+        raise InputError("bad-spacing", where, fault, "correct them")
 
 
 def check_previous_stage(previous: str | None, folder: str | Path | None, masks: Sequence[str | Path] = ()) -> None:
@@ -90,6 +118,8 @@ def _check_case(
         errors.append(InputError("wrong-channels", f"case {case_id}", fault, "give all channels of the model"))
     for path, name in zip(paths, channel_names, strict=False):
         if not path.name.endswith(ENDINGS):
+            if not path.is_file():
+                errors.append(InputError("missing-file", path, "expected a file, found none", "check the path"))
             continue
         try:
             image = read_image(path)

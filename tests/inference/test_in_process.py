@@ -77,3 +77,13 @@ def test_volumes_of_an_iterator_keep_their_names(toy_model, predictor_of):
     masks = predictor.predict_from_data_iterator(iter(items), False, 1)
     assert [mask.shape for mask in masks] == [(6, 16, 20)] * 2
     assert list(predictor.cases) == ["late", "early"]
+
+
+def test_one_path_is_no_list_and_a_tuple_of_files_is(toy_model, toy_images, predictor_of):
+    predictor = predictor_of(toy_model)
+    path = toy_images / "a_0000.nii.gz"
+    with pytest.raises(InputError, match=r"\[bad-image\] case a: expected a list of files, one for each channel"):
+        next(predictor.predict_images({"a": str(path)}))
+    with pytest.raises(InputError, match=r"\[bad-array\] case b"):
+        next(predictor.predict_images({"a": [path], "b": (array_of(path), (5.0, 2.0, 2.0))}))
+    assert next(predictor.predict_images({"a": (path,)})).case_id == "a"

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from nifti_files import BAD_FILES, LPS, cut, oblique, save_nifti
 
-from nnunet_multitask.errors import InputErrors
-from nnunet_multitask.inference.inputs import check_images
+from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.inference.inputs import check_array, check_images
 
 CT = np.full((4, 5, 3), -1000, np.int16)
 
 
 def test_sound_images_pass(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     channels = [save_nifti(tmp_path / f"a_{number:04d}.nii.gz", CT) for number in range(2)]
-    check_images({"a": channels, "c": [tmp_path / "none.png"] * 2}, ["CT", "T1"])
+    (tmp_path / "c.png").touch()
+    check_images({"a": channels, "c": [tmp_path / "c.png"] * 2}, ["CT", "T1"])
     check_images({"b": [str(channels[0])]}, ["CT"])
     check_images({}, ["CT"])
     assert caplog.text == ""
@@ -48,10 +49,11 @@ def test_channels_lie_on_the_same_voxels(tmp_path: Path) -> None:
 def test_another_number_of_channels_is_refused(tmp_path: Path) -> None:
     channels = [save_nifti(tmp_path / f"a_{number:04d}.nii.gz", CT) for number in range(2)]
     with pytest.raises(InputErrors) as caught:
-        check_images({"a": channels, "b": [], "c": [tmp_path / "c.png"]}, ["CT"])
+        check_images({"a": channels, "b": [], "c": [tmp_path / "none.png"]}, ["CT"])
     assert [f"{error.where}: {error.fault}" for error in caught.value.errors] == [
         "case a: expected 1 channels (CT), got 2",
         "case b: expected 1 channels (CT), got 0",
+        f"{tmp_path / 'none.png'}: expected a file, found none",
     ]
 
 
@@ -66,3 +68,26 @@ def test_what_is_doubtful_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         "WARN [no-hounsfield",
         "WARN [qform-sform",
     ]
+
+
+@pytest.mark.parametrize(
+    ("array", "spacing", "words"),
+    [
+        (
+            CT,
+            (5, 1, 1),
+            "case a: expected an array (1, Z, Y, X) of the channels CT, got the shape (4, 5, 3)",
+        ),
+        (np.stack([CT, CT]), (5, 1, 1), "got the shape (2, 4, 5, 3)"),
+        (CT[None, :0], (5, 1, 1), "got the shape (1, 0, 5, 3)"),
+        (np.full((1, 2, 2, 2), np.nan), (5, 1, 1), "[not-finite] case a"),
+        (CT[None], (1,), "[bad-spacing] case a: expected three lengths in mm along (z, y, x), got (1,)"),
+        (CT[None], (0, 1, 1), "got (0, 1, 1)"),
+        (CT[None], (float("nan"), 1, 1), "[bad-spacing]"),
+    ],
+)
+def test_arrays_that_are_no_images_of_the_model_are_refused(array, spacing, words):
+    check_array("a", CT[None], (5, 1, 1), ["CT"])
+    with pytest.raises(InputError) as caught:
+        check_array("a", array, spacing, ["CT"])
+    assert words in str(caught.value)
