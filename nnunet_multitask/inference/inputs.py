@@ -92,9 +92,12 @@ def check_previous_stage(previous: str | None, folder: str | Path | None, masks:
         masks: the masks that are needed.
 
     Raises:
-        InputError: no folder, or masks that are not there.
+        InputError: no folder, masks that are not there, or a folder where there is no previous stage.
     """
     if previous is None:
+        if folder is not None:  # nnU-Net would give them to a network that has no channels for them
+            fault = f"expected it for the second stage of a cascade, got {folder} for a network that sees images alone"
+            raise InputError("needless-option", "-prev_stage_predictions", fault, "leave it out")
         return
     missing = [Path(mask).name for mask in masks if not Path(mask).is_file()]
     if folder is None or missing:

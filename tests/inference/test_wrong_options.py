@@ -20,6 +20,7 @@ from nnunet_multitask.cli.main import main
             ["-chk", "best.pth"],
             ["[missing-checkpoint]", "with best.pth, got none; there are checkpoint_final.pth"],
         ),
+        (["-prev_stage_predictions", "masks"], ["[needless-option] -prev_stage_predictions", "sees images alone"]),
         (["--gate", "nothing"], ["[bad-gate]", "ich, subtype"]),
         (["--aggregation", "median"], ["[unknown-aggregation]", "mean, gaussian, lesion, max, noisy_or, topk"]),
         (["--worklist", "subtype"], ["[missing-class]", "subtype:SAH"]),
