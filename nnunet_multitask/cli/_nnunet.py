@@ -6,6 +6,8 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,19 +42,36 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add nnU-Net's options that name a trained model; see `model_folder`."""
     parser.add_argument("-m", metavar="DIR", help="folder of the trained model, instead of -d -p -tr -c")
-    parser.add_argument("-d", metavar="DATASET", help="dataset that the model was trained on, by name or id")
-    parser.add_argument("-p", default="nnUNetPlans", help="name of the plans (default: nnUNetPlans)")
-    parser.add_argument("-tr", default="nnUNetTrainerMultiTask", help="trainer (default: nnUNetTrainerMultiTask)")
-    parser.add_argument("-c", metavar="CONFIGURATION", help="configuration: 2d, 3d_fullres, ...")
+    add = partial(parser.add_argument, action=_Said)
+    add("-d", metavar="DATASET", help="dataset that the model was trained on, by name or id")
+    add("-p", default="nnUNetPlans", help="name of the plans (default: nnUNetPlans)")
+    add("-tr", default="nnUNetTrainerMultiTask", help="trainer (default: nnUNetTrainerMultiTask)")
+    add("-c", metavar="CONFIGURATION", help="configuration: 2d, 3d_fullres, ...")
 
 
-def model_folder(args: argparse.Namespace) -> Path:
+class _Said(argparse.Action):
+    """Keeps the value, and in ``said`` that the option was given: a value alone may be the default."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        setattr(namespace, self.dest, values)
+        namespace.said = [*getattr(namespace, "said", ()), option]
+
+
+def model_folder(args: argparse.Namespace, needless: Collection[str] = ("-d", "-p", "-tr", "-c")) -> Path:
     """Return the folder that ``-m`` names, or ``-d -tr -p -c`` together.
 
+    Args:
+        args: the parsed arguments.
+        needless: options that ``-m`` leaves nothing to say.
+
     Raises:
-        InputError: neither names a model, or the dataset has no results.
+        InputError: neither names a model, both do, or the dataset has no results.
     """
     if args.m:
+        both = [option for option in dict.fromkeys(getattr(args, "said", ())) if option in needless]
+        if both:
+            fault = f"expected the model by -m alone, or by -d -p -tr -c, got -m and {' '.join(both)}"
+            raise InputError("contradiction", "-m", fault, "leave one of both out")
         return Path(args.m)
     if not args.d or not args.c:
         raise InputError("missing-model", "arguments", "expected -m, or -d and -c, got neither", "name the model")

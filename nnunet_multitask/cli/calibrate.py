@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.evaluation.calibration import CALIBRATION_NAME
     from nnunet_multitask.evaluation.thresholds import DEFAULT_RULES
 
-    folder = None if args.classification and args.output and not args.m and not args.d else model_folder(args)
+    named = args.m or args.d or not (args.classification and args.output)
+    folder = model_folder(args, ("-p", "-tr", "-c")) if named else None  # -d names the labels, too
     if folder is not None and not folder.is_dir():
         raise InputError("missing-folder", folder, "expected the folder of a trained model, found none", "correct -m")
     output = args.output or Path(str(folder)) / CALIBRATION_NAME

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.documents import check_schema, read_json
-from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.errors import InputError, InputErrors, collecting
 from nnunet_multitask.files import ENDINGS, read_mask
 from nnunet_multitask.labels import Target
 
@@ -74,13 +74,13 @@ def earlier_records(
         Records by case; files that cannot be read count as none.
 
     Raises:
-        InputError: they are of another model or other settings, or the ``classification.json`` is damaged.
+        InputError: they are of another model or other settings.
+        InputErrors: the ``classification.json`` is damaged.
     """
     records: dict[str, Any] = {}
     path = folder / name
     if path.is_file():
-        document = read_json(path)
-        check_schema(document, CLASSIFICATION_JSON, path)
+        document = _read_classification(path)
         _check_same(document, path, model, settings)
         records |= document["cases"]
     for case_id in case_ids:
@@ -143,6 +143,17 @@ def forget_records(folder: Path, name: str, case_ids: Iterable[str]) -> None:
 def worklist_name(name: str) -> str:
     """Return the name of the worklist beside a classification of that name."""
     return name.replace(Path(CLASSIFICATION_JSON).stem, Path(WORKLIST_CSV).stem).replace(".json", ".csv")
+
+
+def _read_classification(path: Path) -> dict[str, Any]:
+    """Read what a prediction is to continue; where it is damaged, say how to go on without it."""
+    errors: list[InputError] = []
+    with collecting(errors):
+        document: dict[str, Any] = read_json(path)
+        check_schema(document, CLASSIFICATION_JSON, path)
+        return document
+    remedy = "or predict without --continue_prediction, which makes it anew"
+    raise InputErrors([InputError(e.code, e.where, e.fault, f"{e.remedy}, {remedy}") for e in errors])
 
 
 def _check_same(document: Mapping[str, Any], path: Path, model: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

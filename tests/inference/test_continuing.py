@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from nnunet_multitask.errors import InputError
+from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.inference import exporting
 from nnunet_multitask.inference.run import Run, join_parts
 
@@ -114,6 +114,19 @@ def test_other_options_do_not_continue(finished, toy_model, toy_images, predicto
     with pytest.raises(InputError, match=r"\[other-model\] .*classification.json: .*same model and options"):
         predict(predictor_of(toy_model, **options), toy_images, finished, overwrite=False)
     assert (finished / "plans.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(("text", "code"), [("{", "bad-json"), ('{"version": 1}', "bad-document")])
+def test_damaged_classification_is_not_continued_but_can_be_made_anew(
+    finished, toy_model, toy_images, predictor_of, text, code
+):
+    whole = sorted(json.loads((finished / "classification.json").read_text())["cases"])
+    (finished / "classification.json").write_text(text)
+    anew = r"-> .*, or predict without --continue_prediction, which makes it anew"
+    with pytest.raises(InputErrors, match=rf"\[{code}\] .*classification.json: .*{anew}"):
+        predict(predictor_of(toy_model), toy_images, finished, overwrite=False)
+    assert predict(predictor_of(toy_model), toy_images, finished) == whole
+    assert sorted(json.loads((finished / "classification.json").read_text())["cases"]) == whole
 
 
 def test_other_folds_do_not_continue_a_stopped_run(stopped, toy_model, toy_images, predictor_of):

@@ -21,6 +21,8 @@ from nnunet_multitask.cli.main import main
             ["[missing-checkpoint]", "with best.pth, got none; there are checkpoint_final.pth"],
         ),
         (["-prev_stage_predictions", "masks"], ["[needless-option] -prev_stage_predictions", "sees images alone"]),
+        (["-d", "901"], ["[contradiction] -m", "or by -d -p -tr -c, got -m and -d"]),
+        (["-c", "2d", "-p", "nnUNetPlans"], ["[contradiction] -m", "got -m and -c -p", "leave one of both out"]),
         (["--gate", "nothing"], ["[bad-gate]", "ich, subtype"]),
         (["--aggregation", "median"], ["[unknown-aggregation]", "mean, gaussian, lesion, max, noisy_or, topk"]),
         (["--worklist", "subtype"], ["[missing-class]", "subtype:SAH"]),
