@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,10 @@ from typing import Any
 import pytest
 
 from nnunet_multitask import environment
+
+# a shell without job control starts background commands deaf to Ctrl-C, and so would be what the tests interrupt
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # before torch is loaded: threads that wait must not spin, since trainings and test processes share the cores
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
