@@ -1,4 +1,4 @@
-"""What ``probe`` and ``fit-aggregation`` share: the folds of a model's training, and labels of cases."""
+"""What commands on validation cases share: the folds of a model's training, and labels of cases."""
 
 from __future__ import annotations
 

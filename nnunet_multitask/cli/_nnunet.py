@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,18 @@ def model_folder(args: argparse.Namespace, needless: Collection[str] = ("-d", "-
         raise InputError("missing-model", "arguments", "expected -m, or -d and -c, got neither", "name the model")
     dataset = find_dataset(required_folder("nnUNet_results"), args.d)
     return dataset / f"{args.tr}__{args.p}__{args.c}"
+
+
+def trained_folds(texts: Sequence[str]) -> list[int | str]:
+    """Return the folds that ``-f`` names, ``all`` as it is.
+
+    Raises:
+        InputError: one that is no number.
+    """
+    for text in texts:
+        if text != "all" and not text.isdigit():
+            raise InputError("bad-fold", "-f", f"expected numbers or 'all', got {text!r}", "name trained folds")
+    return [text if text == "all" else int(text) for text in texts]
 
 
 def prepare_device(name: str) -> torch.device:

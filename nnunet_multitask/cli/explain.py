@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_multitask.cli._nnunet import add_device, add_model, add_trust, model_folder, prepare_device
+from nnunet_multitask.cli._folds import splits_of
+from nnunet_multitask.cli._nnunet import add_device, add_model, add_trust, model_folder, prepare_device, trained_folds
 from nnunet_multitask.cli._outputs import check_output
 from nnunet_multitask.errors import InputError
 
@@ -97,11 +98,11 @@ def run(args: argparse.Namespace) -> int:
         fault = f"expected a number above 0 and up to 1, got {args.step_size:g}"
         raise InputError("bad-step-size", "-step_size", fault, "leave it at 0.5")
     check_output(args.o, is_folder=True)
-    folds = finished_folds(folder, args.chk) if args.f is None else [_fold(text) for text in args.f]
+    folds = finished_folds(folder, args.chk) if args.f is None else trained_folds(args.f)
     check_model_folder(folder, folds, args.chk)
     dataset_json = read_json(folder / "dataset.json")
     name = str(read_json(folder / "plans.json")["dataset_name"])
-    images, masks = _cases(args, name, folds, dataset_json)
+    images, masks = _cases(args, folder, name, folds, dataset_json)
     sidecar = _sidecar(args, name)
     environment.activate()
     device = prepare_device(args.device)
@@ -147,9 +148,9 @@ def describe(document: Mapping[str, Any]) -> list[str]:
 
 
 def _cases(
-    args: argparse.Namespace, name: str, folds: Sequence[int | str], dataset_json: Mapping[str, Any]
+    args: argparse.Namespace, folder: Path, name: str, folds: Sequence[int | str], dataset_json: Mapping[str, Any]
 ) -> tuple[dict[str, list[Path]], dict[str, Path]]:
-    """Return images and reference masks: those of the folders, or of the fold's validation cases."""
+    """Return images and reference masks: those that are named, or of the fold's validation cases."""
     from nnunet_multitask.datasets import (
         find_dataset,
         list_cases,
@@ -158,7 +159,6 @@ def _cases(
         training_images,
         training_masks,
     )
-    from nnunet_multitask.evaluation.trained_models import read_splits
 
     ending = dataset_json["file_ending"]
     masks = {} if args.masks is None else list_cases(args.masks, ending)
@@ -168,18 +168,15 @@ def _cases(
         if len(folds) != 1 or not isinstance(folds[0], int):
             fault = f"expected images, or one fold whose validation cases are explained, got folds {_listed(folds)}"
             raise InputError("missing-images", "-i", fault, "name images with -i, or one fold with -f")
-        splits_file = find_dataset(required_folder("nnUNet_preprocessed"), name) / "splits_final.json"
-        splits = read_splits(splits_file)
-        if folds[0] >= len(splits):
-            fault = f"expected a fold from 0 to {len(splits) - 1}, got {folds[0]}"
-            raise InputError("bad-fold", splits_file, fault, "correct -f")
+        _, splits = splits_of(folder, folds)
+        wanted = splits[folds[0]]["val"]
         raw = find_dataset(required_folder("nnUNet_raw"), name)
         known = training_images(raw, dataset_json)
-        absent = [case_id for case_id in splits[folds[0]]["val"] if case_id not in known]
+        absent = [case_id for case_id in wanted if case_id not in known]
         if absent:
             fault = f"expected the images of all validation cases, found none of {', '.join(absent[:5])}"
             raise InputError("missing-images", raw, fault, "restore them, or name images with -i")
-        images = {case_id: known[case_id] for case_id in splits[folds[0]]["val"]}
+        images = {case_id: known[case_id] for case_id in wanted}
         masks = masks or training_masks(raw, dataset_json)
     if args.masks is not None and not set(masks) & set(images):
         fault = f"expected masks of the cases, named CASE{ending}, found none"
@@ -199,12 +196,6 @@ def _sidecar(args: argparse.Namespace, name: str) -> LabelSidecar | None:
         if folder is not None and (folder / name / SIDECAR_NAME).is_file():
             return read_sidecar(folder / name / SIDECAR_NAME)
     return None
-
-
-def _fold(text: str) -> int | str:
-    if text != "all" and not text.isdigit():
-        raise InputError("bad-fold", "-f", f"expected numbers or 'all', got {text!r}", "name trained folds")
-    return text if text == "all" else int(text)
 
 
 def _listed(folds: Sequence[int | str]) -> str:

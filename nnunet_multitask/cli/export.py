@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunet_multitask.cli._nnunet import add_model, add_trust, model_folder
+from nnunet_multitask.cli._nnunet import add_model, add_trust, model_folder, trained_folds
 from nnunet_multitask.cli._outputs import check_output
 from nnunet_multitask.errors import InputError
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             "it leaves out) for machines with this package",
         )
     folder = model_folder(args)
-    folds = [fold if fold == "all" else _fold(fold) for fold in args.f or finished_folds(folder, args.chk)]
+    folds = finished_folds(folder, args.chk) if args.f is None else trained_folds(args.f)
     check_output(args.o, is_folder=True)
 
     from nnunet_multitask.inference.stock_model import is_export, read_stock_model, write_stock_model
@@ -78,9 +78,3 @@ def run(args: argparse.Namespace) -> int:
         f"-f {which} -i IMAGES -o MASKS"
     )
     return 0
-
-
-def _fold(fold: str | int) -> int:
-    if not str(fold).isdigit():
-        raise InputError("bad-fold", "-f", f"expected numbers or 'all', got {fold!r}", "name trained folds")
-    return int(fold)

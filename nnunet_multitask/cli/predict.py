@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_multitask.cli._dicom_input import add_dicom, predictable
-from nnunet_multitask.cli._nnunet import add_device, add_model, add_trust, model_folder, prepare_device
+from nnunet_multitask.cli._nnunet import add_device, add_model, add_trust, model_folder, prepare_device, trained_folds
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.storage import check_writable
 
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     _check_numbers(args)
     if not Path(args.i).is_dir():
         raise InputError("missing-folder", args.i, "expected a folder of images, got none", "correct -i")
-    folds = None if args.f is None else [fold if fold == "all" else _fold(fold) for fold in args.f]
+    folds = None if args.f is None else trained_folds(args.f)
     if folds is not None and len(set(folds)) < len(folds):
         raise InputError("given-twice", "-f", f"expected each fold once, got {' '.join(args.f)}", "name it once")
 
@@ -203,9 +203,3 @@ def _processes(variable: str) -> int:
     """Return the number of processes that nnU-Net takes from a variable of the environment, 3 without one."""
     text = os.environ.get(variable, "")
     return int(text) if text.isdigit() else 3
-
-
-def _fold(text: str) -> int:
-    if not text.isdigit():
-        raise InputError("bad-fold", "-f", f"expected numbers or 'all', got {text!r}", "name trained folds")
-    return int(text)

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("bad-option", "arguments", fault, "correct them")
     if args.output is not None:
         check_output(args.output, is_folder=False)
-    folds = args.f if args.f is not None else [f for f in finished_folds(folder, args.chk) if isinstance(f, int)]
+    folds = args.f if args.f is not None else finished_folds(folder, args.chk)
     check_model_folder(folder, folds, args.chk, with_heads=False)
     preprocessed, splits = splits_of(folder, folds)
     sidecar = labels_of(args, preprocessed)

@@ -12,7 +12,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from numpy.typing import NDArray
 
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.inference.loading import load_model_folder
+from nnunet_multitask.inference.loading import check_images_alone, load_model_folder
 from nnunet_multitask.networks.multitask_unet import foreground_probability
 from nnunet_multitask.networks.pooling import foreground_of_stages
 
@@ -57,14 +57,7 @@ class FeatureExtractor:
             allow_tqdm=False,
         )
         load_model_folder(predictor, folder, fold, checkpoint_name, with_heads=False, trust_checkpoint=trust_checkpoint)
-        settings = predictor.configuration_manager
-        if settings.previous_stage_name is not None:
-            raise InputError(
-                "cascade",
-                folder,
-                f"expected a network that sees images alone, got one that sees masks of {settings.previous_stage_name}",
-                "probe another configuration",
-            )
+        check_images_alone(predictor, folder)
         network: Any = predictor.network
         if not hasattr(getattr(network, "encoder", None), "output_channels") or not hasattr(network, "decoder"):
             raise InputError(
@@ -77,7 +70,8 @@ class FeatureExtractor:
         self.device = device
         self.has_regions = bool(predictor.label_manager.has_regions)
         self.channels = tuple(int(width) for width in network.encoder.output_channels)
-        self.data_identifier = str(settings.data_identifier)  # folder of the preprocessed cases that it sees
+        # folder of the preprocessed cases that it sees
+        self.data_identifier = str(predictor.configuration_manager.data_identifier)
         self._predictor = predictor
 
     @torch.inference_mode()

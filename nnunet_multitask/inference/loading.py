@@ -10,6 +10,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_multitask import environment
 from nnunet_multitask.documents import read_json
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.checkpoints import load_checkpoint_file, safe_loading
 from nnunet_multitask.inference.consistency import check_same_model, check_weights, loading_weights
 from nnunet_multitask.inference.model import check_model_folder, finished_folds, sha256_of
@@ -67,3 +68,19 @@ def load_model_folder(
         "folds": list(use_folds),
         "checkpoint_sha256": {fold: sha256_of(file) for fold, file in files.items()},
     }
+
+
+def check_images_alone(predictor: nnUNetPredictor, folder: Path) -> None:
+    """Refuse a network that sees more than the preprocessed image.
+
+    Args:
+        predictor: with the model.
+        folder: of the model, for the error.
+
+    Raises:
+        InputError: the second stage of a cascade, which sees the masks of the first.
+    """
+    previous = predictor.configuration_manager.previous_stage_name
+    if previous is not None:
+        fault = f"expected a network that sees images alone, got one that sees masks of {previous}"
+        raise InputError("cascade", folder, fault, "name another configuration with -c")

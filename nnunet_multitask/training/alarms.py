@@ -63,7 +63,7 @@ def collapse(curves: Mapping[str, Sequence[float]], target: Target) -> str | Non
     known = recalls[:, (~np.isnan(recalls)).sum(axis=0) >= least][:, -EPOCHS:]
     if known.shape[1] < EPOCHS:
         return None
-    remedy = "class_weights=balanced, case_sampling=balanced, a smaller learning_rate_factor or learning_rate"
+    remedy = "class_weights=balanced, case_sampling=balanced, a smaller head_rate_factor or learning_rate"
     if target.type == "multilabel":
         if not np.nansum(known):
             return f"{target.name}: no class was found in any validation patch for {EPOCHS} epochs -> try {remedy}"

@@ -20,6 +20,7 @@ from nnunet_multitask.explanation.embedding import MIN_CASES, check_enough
 from nnunet_multitask.explanation.gradcam import check_explainable, num_stages
 from nnunet_multitask.explanation.volumes import ATTENTION
 from nnunet_multitask.inference.inputs import check_images
+from nnunet_multitask.inference.loading import check_images_alone
 from nnunet_multitask.inference.predictor import MultiTaskPredictor
 from nnunet_multitask.labels import LabelSidecar
 from nnunet_multitask.workflows.tsne import TSNE_CSV, TSNE_PNG, write_tsne
@@ -172,10 +173,7 @@ def load_predictor(folder: Path, options: ExplainOptions) -> MultiTaskPredictor:
     predictor.initialize_from_trained_model_folder(
         folder, options.folds, options.checkpoint_name, trust_checkpoint=options.trust_checkpoint
     )
-    previous = predictor.configuration_manager.previous_stage_name
-    if previous is not None:
-        fault = f"expected a network that sees images alone, got one that sees masks of {previous}"
-        raise InputError("cascade", folder, fault, "explain another configuration")
+    check_images_alone(predictor, folder)
     check_explainable(predictor.network, str(folder))
     predictor.configure(calibrate=False)
     return predictor

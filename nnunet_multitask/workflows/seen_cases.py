@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from nnunet_multitask.engines.local import map_in_order
-from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.aggregation import Floats, TileWeights
+from nnunet_multitask.inference.loading import check_images_alone
 from nnunet_multitask.inference.predictor import MultiTaskPredictor
 from nnunet_multitask.labels import LabelSidecar
 from nnunet_multitask.splits import check_fold
@@ -109,10 +109,7 @@ def _load(
         allow_tqdm=False,
     )
     predictor.initialize_from_trained_model_folder(folder, folds, checkpoint_name, trust_checkpoint=trust_checkpoint)
-    previous = predictor.configuration_manager.previous_stage_name
-    if previous is not None:
-        fault = f"expected a network that sees images alone, got one that sees masks of {previous}"
-        raise InputError("cascade", folder, fault, "fit the aggregation of another configuration")
+    check_images_alone(predictor, folder)
     return predictor
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from toy_models import DATASET_JSON, TARGETS, make_model, toy_plans
 
 from nnunet_multitask.cli.main import main
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.inference.loading import load_model_folder
+from nnunet_multitask.inference.loading import check_images_alone, load_model_folder
 from nnunet_multitask.inference.predictor import MultiTaskPredictor
 
 CPU = torch.device("cpu")
@@ -214,3 +215,12 @@ def test_a_stock_model_where_heads_are_not_needed(tmp_path):
     edit(model / "fold_0" / FINAL, strip)
     found = load_model_folder(nnUNetPredictor(device=CPU), model, with_heads=False)
     assert (found["trainer"], found["folds"], found["configuration"]) == ("nnUNetTrainer", [0], "3d_fullres")
+
+
+def test_a_network_that_sees_masks_is_refused_where_images_are_all(tmp_path):
+    def predictor(previous):
+        return SimpleNamespace(configuration_manager=SimpleNamespace(previous_stage_name=previous))
+
+    check_images_alone(predictor(None), tmp_path)
+    with pytest.raises(InputError, match=r"\[cascade\].*masks of 3d_lowres -> name another configuration with -c"):
+        check_images_alone(predictor("3d_lowres"), tmp_path)
