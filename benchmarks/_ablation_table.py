@@ -29,7 +29,7 @@ def report(args: argparse.Namespace) -> int:
         print(line)
     figures = []
     for entry in table:
-        if entry["variant"] == OURS:
+        if entry["variant"] == OURS and entry["cohort"] in MIN_AUC:
             cohort = entry["cohort"]
             figures.append(Figure(f"AUC, {cohort}", entry["auc"] or 0, MIN_AUC[cohort], at_least=True))
             if entry["dsc_difference"] is not None:

@@ -131,6 +131,7 @@ def finish(
     figures: Sequence[Figure],
     measurements: Mapping[str, Any],
     packages: Iterable[str] = (),
+    script: str | None = None,
 ) -> int:
     """Print the verdict as the last line, save the result where asked for, and return the exit status.
 
@@ -140,11 +141,12 @@ def finish(
         figures: with their targets.
         measurements: anything else worth keeping, as JSON.
         packages: distributions whose versions matter.
+        script: its name where it is not that of the benchmark.
     """
     if args.save:
         document = {
             "benchmark": name,
-            "command": " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]),
+            "command": " ".join(["python", f"benchmarks/{script or name}.py", *sys.argv[1:]]),
             "figures": [{**asdict(figure), "is_met": figure.is_met} for figure in figures],
             "measurements": measurements,
             "cores": available_cores(),

@@ -5,8 +5,12 @@ phantom with several tiles a case, half of them without lesion, whose classes ha
 trained on the same folds with the same short schedule; each fold's validation cases are scored whole. Rows are kept
 case by case in results/ablation_cases.csv: an interrupted run goes on where it was, and the report needs no model.
 
+How tiles become a case is compared on the trained multi-task models. A third cohort, findings, is a phantom of CT-ICH
+whose classes one slice is enough to show; it is there for that comparison, and is run where it is named.
+
     python benchmarks/ablation.py run --work DIR --hippocampus DIR --variants multitask vanilla --seeds 1
     python benchmarks/ablation.py report --check --save
+    python benchmarks/ablation.py aggregations --work DIR --cohorts hippocampus phantom findings --seeds 1 --save
 """
 
 from __future__ import annotations
@@ -19,8 +23,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from _ablation_aggregations import compare_aggregations
 from _ablation_rows import RESULTS_FILE, Row, append_rows, read_rows
-from _ablation_table import report
+from _ablation_table import OURS, report
 
 from nnunet_multitask import environment
 from nnunet_multitask.datasets import find_dataset
@@ -33,7 +38,7 @@ from nnunet_multitask.labels import read_sidecar
 from nnunet_multitask.workflows.steps import Chain, Step
 
 CONFIGURATION = "3d_fullres"
-FOLDS = 3
+FOLDS = 2
 SCHEDULE = {"epochs": 8, "iterations": 50, "val_iterations": 5, "batch_size": 4, "features": "8,16,32,64"}
 
 
@@ -74,7 +79,16 @@ COHORTS = {
         "--patch-size 12,64,64",
         "phantom --train 100 --val 2 --test 40 --seed 1",
     ),
+    "findings": Cohort(
+        906,
+        "ich",
+        "hemorrhage",
+        "physionet-ct-ich --input {source} --dataset-id 906 --dataset-name Findings",
+        "--patch-size 12,64,64",
+        "phantom --layout physionet-ct-ich --scans 60 --seed 1",
+    ),
 }
+DEFAULT_COHORTS = ["hippocampus", "phantom"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +126,9 @@ def main(argv: list[str] | None = None) -> int:
     args = _parse(argv)
     if args.action == "report":
         return report(args)
+    if args.action == "aggregations":
+        models = {cohort: {seed: _model(cohort, OURS, seed, args) for seed in args.seeds} for cohort in args.cohorts}
+        return compare_aggregations(args, models, _variables(args))
     wanted = [
         (cohort, variant, seed, fold)
         for seed in args.seeds
@@ -134,16 +151,20 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
     run = actions.add_parser("run", help="train and score what has no rows yet")
-    run.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder of data and models")
     run.add_argument("--hippocampus", type=Path, metavar="DIR", help="images/, labels/ and classes.csv of the sample")
-    run.add_argument("--cohorts", nargs="+", default=list(COHORTS), choices=COHORTS)
     run.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
-    run.add_argument("--seeds", nargs="+", type=int, default=[1])
     run.add_argument("--folds", nargs="+", type=int, default=list(range(FOLDS)), choices=range(FOLDS))
     run.add_argument("--jobs", type=int, default=available_cores(), help="trainings at a time (default: one a core)")
     table = actions.add_parser("report", help="compute the table from the rows")
     table.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
-    table.add_argument("--save", action="store_true", help="write benchmarks/results/ablation.json")
+    tiles = actions.add_parser("aggregations", help="compare the aggregations on the multi-task models that were run")
+    tiles.set_defaults(check=False)
+    for parser_of_action in (run, tiles):
+        parser_of_action.add_argument("--work", type=Path, required=True, metavar="DIR", help="of data and models")
+        parser_of_action.add_argument("--cohorts", nargs="+", default=DEFAULT_COHORTS, choices=COHORTS)
+        parser_of_action.add_argument("--seeds", nargs="+", type=int, default=[1])
+    for parser_of_action, name in ((table, "ablation"), (tiles, "aggregation")):
+        parser_of_action.add_argument("--save", action="store_true", help=f"write benchmarks/results/{name}.json")
     for parser_of_action in (run, table):
         parser_of_action.add_argument("--rows", type=Path, default=RESULTS_FILE, help="default: %(default)s")
     args = parser.parse_args(argv)
@@ -173,16 +194,12 @@ def _prepare(cohort_name: str, args: argparse.Namespace) -> None:
 def _run(cohort_name: str, variant_name: str, seed: int, fold: int, args: argparse.Namespace) -> list[Row]:
     """Train one fold of a variant and score its validation cases; return one row a case."""
     cohort, variant = COHORTS[cohort_name], VARIANTS[variant_name]
-    plans = f"{variant_name.replace(' ', '_').replace('.', '')}_{seed}"
-    number = str(cohort.dataset_id)
+    plans, number = _plans_name(variant_name, seed), str(cohort.dataset_id)
     options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SCHEDULE.items())
     settings = " ".join(f"--set {name}={value}" for name, value in variant.settings.items())
     configure = f"{number} --name {plans} --overwrite {options} {cohort.configure} {settings} --seed {seed}"
-    raw, results = (
-        find_dataset(args.work.absolute() / name, number) if name == "nnUNet_raw" else args.work.absolute() / name
-        for name in ("nnUNet_raw", "nnUNet_results")
-    )
-    model = results / raw.name / f"{variant.trainer}__{plans}__{CONFIGURATION}"
+    raw = find_dataset(args.work.absolute() / "nnUNet_raw", number)
+    model = _model(cohort_name, variant_name, seed, args)
     steps = [
         Step("configure", "write the plans", _command(f"nnunet-multitask configure {configure}"), []),
         Step(
@@ -200,6 +217,17 @@ def _run(cohort_name: str, variant_name: str, seed: int, fold: int, args: argpar
     folder.mkdir(parents=True, exist_ok=True)
     Chain(folder, _variables(args, args.jobs), lambda line: print(line, flush=True)).run(steps)
     return list(_score(cohort_name, variant_name, seed, fold, raw, model / f"fold_{fold}" / "validation"))
+
+
+def _plans_name(variant: str, seed: int) -> str:
+    return f"{variant.replace(' ', '_').replace('.', '')}_{seed}"
+
+
+def _model(cohort: str, variant: str, seed: int, args: argparse.Namespace) -> Path:
+    work = args.work.absolute()
+    raw = find_dataset(work / "nnUNet_raw", str(COHORTS[cohort].dataset_id))
+    name = f"{VARIANTS[variant].trainer}__{_plans_name(variant, seed)}__{CONFIGURATION}"
+    return work / "nnUNet_results" / raw.name / name
 
 
 def _score(cohort_name: str, variant: str, seed: int, fold: int, raw: Path, predictions: Path) -> Iterator[Row]:

@@ -27,8 +27,8 @@ DEFINITIONS = {
     "learned how frequent a class is, the others have not",
     "difference": "AUC minus that of the model's own aggregation; interval: percentiles of bootstrap samples of "
     "patients, 95 % for all aggregations of the target together (Bonferroni)",
-    "recommended": "the aggregation with the highest AUC where its interval of the difference lies above 0, else the "
-    "model's own",
+    "recommended": "the aggregation with the highest AUC where that is above 0.5 and its interval of the difference lies "
+    "above 0, else the model's own",
 }
 
 
@@ -77,7 +77,8 @@ def compare_aggregations(
             entries[name]["difference"] = {"value": value, "low": low, "high": high}
     best = max(entries, key=lambda name: (entries[name]["auc"] or 0, name == own))
     low = entries[best].get("difference", {}).get("low")
-    return {"own": own, "recommended": best if low is not None and low > 0 else own, "aggregations": entries}
+    is_better = low is not None and low > 0 and entries[best]["auc"] > 0.5
+    return {"own": own, "recommended": best if is_better else own, "aggregations": entries}
 
 
 def _statistics(target: Target, truth: NDArray[np.bool_], probabilities: Probabilities) -> Callable[[Weights], Sampled]:

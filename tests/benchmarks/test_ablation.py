@@ -1,8 +1,10 @@
 """The table of the ablation from rows made by hand, and its rows on the disk."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +15,9 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 def parts(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     names = ("_ablation_rows", "_ablation_table", "ablation")
+    helpers = ("_ablation_aggregations", "_harness")
     yield [importlib.import_module(name) for name in names]
-    for name in names:
+    for name in (*names, *helpers):
         sys.modules.pop(name)
 
 
@@ -22,7 +25,7 @@ def make_rows(rows, variant, dsc, probabilities=None, *, seed=1, cases=12):
     """Twelve cases of twelve patients, every other one positive, volume growing with the case."""
     return [
         rows.Row(
-            "phantom", variant, seed, index % 3, f"case_{index:02d}", f"P{index}", index % 2,
+            "phantom", variant, seed, index % 2, f"case_{index:02d}", f"P{index}", index % 2,
             None if probabilities is None else probabilities[index % 2], dsc + index / 1000, 1.5, float(index),
         )
         for index in range(cases)
@@ -80,7 +83,25 @@ def test_finished_runs_are_not_run_again(parts, tmp_path, capsys):
     rows.append_rows(path, make_rows(rows, "vanilla", 0.8))
     command = ["run", "--work", str(tmp_path), "--cohorts", "phantom", "--variants", "vanilla", "--rows", str(path)]
     assert ablation.main(command) == 0
-    assert "3 of 3 runs are finished" in capsys.readouterr().out
+    assert "2 of 2 runs are finished" in capsys.readouterr().out
+
+
+def test_aggregations_of_every_seed_are_shown(parts, tmp_path, capsys, monkeypatch):
+    answers = {
+        f"multitask_{seed}": {"own": "mean", "aggregations": {"mean": {"auc": auc, "log_loss": 0.5}}}
+        for seed, auc in ((1, 0.8), (2, 0.9))
+    }
+
+    def fit_aggregation(command, **_):
+        plans = Path(command[command.index("-m") + 1]).name.split("__")[1]
+        return SimpleNamespace(stdout=json.dumps({"targets": {"subtype": answers[plans]}}))
+
+    monkeypatch.setattr(sys.modules["_ablation_aggregations"].subprocess, "run", fit_aggregation)
+    (tmp_path / "nnUNet_raw" / "Dataset905_Phantom").mkdir(parents=True)
+    command = ["aggregations", "--work", str(tmp_path), "--cohorts", "phantom", "--seeds", "1", "2"]
+    assert parts[2].main(command) == 0
+    assert "phantom, subtype, 2 repeats; the model's own: mean" in (shown := capsys.readouterr().out)
+    assert "mean              AUC 0.850 (0.800 0.900)  log loss 0.500" in shown
 
 
 def test_variants_are_settings_and_trainers_of_the_package(parts):

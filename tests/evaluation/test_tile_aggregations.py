@@ -56,3 +56,13 @@ def test_one_class_has_no_auc():
     found = compare_aggregations(ICH, both([1.0, 1]) == 1, {"mean": both([0.5, 0.6])}, "mean", np.arange(2))
     assert found["aggregations"]["mean"]["auc"] is None
     assert found["recommended"] == "mean"
+
+
+def test_what_is_no_better_than_chance_is_not_recommended_in_place_of_what_is_worse():
+    label = np.arange(40) % 2
+    found = compare_aggregations(
+        ICH, both(label) == 1, {"mean": both(1.0 - label), "max": both(np.full(40, 0.5))}, "mean", np.arange(40)
+    )
+    assert found["aggregations"]["max"]["auc"] == 0.5
+    assert found["aggregations"]["max"]["difference"]["low"] > 0
+    assert found["recommended"] == "mean"
