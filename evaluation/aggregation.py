@@ -24,7 +24,7 @@ from nnunet_multitask.evaluation.intervals import (
     units_of,
 )
 from nnunet_multitask.evaluation.lesions import LesionDetection
-from nnunet_multitask.evaluation.segmentation import DISTANCES, OVERLAPS, BothEmpty, Status
+from nnunet_multitask.evaluation.segmentation import DISTANCES, NOT_ANNOTATED, OVERLAPS, BothEmpty, Status
 from nnunet_multitask.evaluation.slices import pooled_slices
 from nnunet_multitask.evaluation.volumes import volume_agreement
 
@@ -84,8 +84,8 @@ def summarise(
         has an "interval" of the mean. Beside the metrics: "detection" of scans, "volume_agreement", "lesions",
         "slices", "abc2_agreement".
     """
-    scores = {case_id: regions[region] for case_id, regions in cases.items()}
-    found = Counter(score["status"] for score in scores.values())
+    found = Counter(regions[region]["status"] for regions in cases.values())
+    scores = annotated(cases, region)
     ok = {
         metric: {case_id: score[metric] for case_id, score in scores.items() if score["status"] == "ok"}
         for metric in PENALISED_METRICS + OTHER_METRICS
@@ -108,6 +108,12 @@ def summarise(
         kind = "penalised" if metric in PENALISED_METRICS else "defined"
         summary[metric] = {"ok": tables["ok"][metric], kind: tables[kind][metric]}
     return {**summary, **_detections(list(scores.values())), **_agreements(list(scores.values()))}
+
+
+def annotated(cases: CaseScores, region: str) -> dict[str, Mapping[str, Any]]:
+    """Return the scores of a region by case, without the cases whose reference is ignored everywhere."""
+    scores = {case_id: regions[region] for case_id, regions in cases.items()}
+    return {case_id: score for case_id, score in scores.items() if score["status"] != NOT_ANNOTATED}
 
 
 def _every(score: Mapping[str, Any], metric: str, diagonal_mm: float) -> float | None:
@@ -134,7 +140,7 @@ def _statistics_of(
 
 def penalised(score: Mapping[str, Any], metric: str, diagonal_mm: float) -> float | None:
     """Return a case's value of a metric in `PENALISED_METRICS` under the policy; None where it is left out."""
-    if score["status"] in ("ok", "both_empty"):
+    if score["status"] in ("ok", "both_empty", NOT_ANNOTATED):
         return None if score[metric] is None else float(score[metric])
     return diagonal_mm if metric in DISTANCES else 0.0
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from nnunet_multitask.errors import InputErrors
+from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.evaluation.calibration import fingerprint
 from nnunet_multitask.evaluation.calibration_fit import MIN_CASES, case_faults, fit_target
 from nnunet_multitask.evaluation.classification import DEFINITIONS as CLASS_DEFINITIONS
@@ -72,7 +72,11 @@ def fit_calibration(
         if found and (tables[name].target.type != "multilabel" or len(found) == len(tables[name].target.classes))
     }
     if any(faults.values()) and (not leave_out_rare or len(whole) == len(tables)):
-        raise InputErrors([fault for found in faults.values() for fault in found.values()])
+        found_faults = [fault for found in faults.values() for fault in found.values()]
+        if leave_out_rare:  # was asked for already, and leaves nothing
+            remedy = "label and predict more cases: without what is too rare no target is left"
+            found_faults = [InputError(fault.code, fault.where, fault.fault, remedy) for fault in found_faults]
+        raise InputErrors(found_faults)
     fitted = {
         name: fit_target(table, parsed, list(faults[name])) for name, table in tables.items() if name not in whole
     }

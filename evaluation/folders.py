@@ -25,7 +25,7 @@ from nnunet_multitask.evaluation.class_evaluation import (
 )
 from nnunet_multitask.evaluation.label_agreement import reference_contradictions
 from nnunet_multitask.evaluation.levels import patient_of
-from nnunet_multitask.evaluation.regions import Regions
+from nnunet_multitask.evaluation.regions import FOREGROUND, Regions
 from nnunet_multitask.evaluation.same_masks import same_masks
 from nnunet_multitask.evaluation.scoring import DEFINITIONS as SCORING_DEFINITIONS
 from nnunet_multitask.evaluation.scoring import CaseScore, CaseTask, ScoringOptions, score_case
@@ -127,11 +127,16 @@ def evaluate_folders(
     }
     geometry = {case_id: score.geometry for case_id, score in scored.items()}
     cases = {case_id: score.regions for case_id, score in scored.items()}
+    if all(entry[FOREGROUND]["status"] == segmentation.NOT_ANNOTATED for entry in cases.values()):
+        fault = "expected a mask with annotated voxels, found every voxel of every mask ignored"
+        raise InputError("no-references", reference_dir, fault, "name masks that somebody has drawn")
     same = same_masks(Path(reference_dir), references, Path(prediction_dir), predictions)
     warnings = [] if same is None else [same]
     warnings += [warning for score in scored.values() for warning in score.warnings]
     warnings += found_classes.warnings
-    warnings += reference_contradictions(cases, regions.values, sidecar)
+    warnings += reference_contradictions(
+        cases, regions.values, sidecar, [case_id for case_id, entry in geometry.items() if "ignored_voxels" in entry]
+    )
     for warning in warnings:
         logger.warning("WARN %s", warning)
     diagonals = {case_id: entry["diagonal_mm"] for case_id, entry in geometry.items()}

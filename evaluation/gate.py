@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_multitask.errors import InputError
-from nnunet_multitask.evaluation.aggregation import CaseScores
+from nnunet_multitask.evaluation.aggregation import CaseScores, annotated
 from nnunet_multitask.evaluation.intervals import wilson_interval
 from nnunet_multitask.evaluation.predictions import Classification, Probabilities
 from nnunet_multitask.targets import Label, Target
@@ -124,7 +124,7 @@ def gate_effect(cases: CaseScores, region: str, closed: set[str]) -> dict[str, A
         Numbers as `DEFINITIONS` explains them, {"before", "after"} where the gate can change them; a share or mean over
         no scan is null with the reason "no_cases".
     """
-    scores = {case_id: regions[region] for case_id, regions in cases.items()}
+    scores = annotated(cases, region)
     healthy = [c for c, score in scores.items() if score["status"] in ("both_empty", "false_positive")]
     ill = [c for c in scores if c not in set(healthy)]
     document: dict[str, Any] = {"healthy": len(healthy), "with_reference": len(ill)}

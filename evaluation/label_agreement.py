@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.evaluation.aggregation import CaseScores
@@ -13,7 +13,10 @@ MAX_SHARE = 0.25  # of cases against it: else the class does not speak of the ma
 
 
 def reference_contradictions(
-    cases: CaseScores, regions: Mapping[str, Sequence[int]], sidecar: LabelSidecar | None
+    cases: CaseScores,
+    regions: Mapping[str, Sequence[int]],
+    sidecar: LabelSidecar | None,
+    ignored: Collection[str] = (),
 ) -> Iterator[InputError]:
     """Yield a warning for each case and class that is there by the class and not by the mask, or the reverse.
 
@@ -22,12 +25,13 @@ def reference_contradictions(
         regions: mask values by name, as in evaluation.json under "labels".
         sidecar: the classes; only those of binary and multilabel targets speak of presence, by the region of their
             ``present_if_label``, that of their own name, or (binary, and where most cases agree) all foreground.
+        ignored: cases with ignored voxels in the reference, which may hold what nobody has drawn.
     """
     targets = [] if sidecar is None else [t for t in sidecar.targets.values() if t.type != "multiclass"]
     for target in targets:
         for name, region in regions_of_classes(target, regions).items():
             pairs = dict(_pairs(cases, sidecar, target.name, name, region))
-            wrong = [case_id for case_id, (called, drawn) in pairs.items() if called != drawn]
+            wrong = [c for c, (called, drawn) in pairs.items() if called != drawn and not (called and c in ignored)]
             is_meant = region == name or name in target.present_if_label
             if not is_meant and len(wrong) > MAX_SHARE * len(pairs):
                 continue
@@ -43,7 +47,7 @@ def _pairs(
         label = sidecar.cases[case_id].labels.get(target) if sidecar and case_id in sidecar.cases else None
         if label is not None:
             called = name == label if isinstance(label, str) else name in label
-            yield case_id, (called, scores[region]["reference_volume_ml"] > 0)
+            yield case_id, (called, (scores[region]["reference_volume_ml"] or 0) > 0)
 
 
 def _contradiction(case_id: str, target: str, name: str, region: str, *, called: bool) -> InputError:

@@ -37,7 +37,11 @@ def volume_picture(comparison: Mapping[str, Any]) -> Picture | None:
     volumes = {}
     for name in model_names(comparison):
         scores = [entry[FOREGROUND] for entry in comparison["models"][name]["segmentation"]["cases"].values()]
-        pairs = [(s["reference_volume_ml"], s["volume_ml"]) for s in scores if s["status"] != "both_empty"]
+        pairs = [
+            (s["reference_volume_ml"], s["volume_ml"])
+            for s in scores
+            if s["status"] not in ("both_empty", "not_annotated")
+        ]
         if pairs:
             volumes[name] = pairs
     return volume_plot(volumes) if volumes else None

@@ -79,6 +79,7 @@ REASONS = {
     "all_differences_zero": "all equal",
     "all_differences_equal": "all differences equal",
     "both_empty": "both empty",
+    "not_annotated": "not annotated",
     "missed": "missed",
     "false_positive": "false positive",
     "no_positive_decision": "never decided",

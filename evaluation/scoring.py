@@ -18,7 +18,12 @@ from nnunet_multitask.evaluation.components import find_lesions
 from nnunet_multitask.evaluation.diameters import lesion_sizes
 from nnunet_multitask.evaluation.lesions import ANY_OVERLAP, LesionRule, match_lesions
 from nnunet_multitask.evaluation.regions import Regions
-from nnunet_multitask.evaluation.segmentation import DEFAULT_NSD_TOLERANCE_MM, BothEmpty, segmentation_metrics
+from nnunet_multitask.evaluation.segmentation import (
+    DEFAULT_NSD_TOLERANCE_MM,
+    BothEmpty,
+    not_annotated,
+    segmentation_metrics,
+)
 from nnunet_multitask.evaluation.slices import SliceQuestion, slice_detection, slice_scores
 from nnunet_multitask.files import Volume, check_same_geometry, read_mask
 from nnunet_multitask.geometry import axial_axis
@@ -141,6 +146,8 @@ def score_case(task: CaseTask) -> CaseScore | list[InputError]:
         "axial_axis": axial_axis(reference.affine),
         "prediction": "missing" if prediction is None else "found",
     }
+    if task.regions.ignore is not None and (ignored := int(np.count_nonzero(masks[0].part == task.regions.ignore))):
+        geometry["ignored_voxels"] = ignored
     repaired = {"reference": reference.repaired_voxels, "prediction": prediction.repaired_voxels if prediction else 0}
     if any(repaired.values()):
         geometry["repaired_voxels"] = repaired
@@ -169,6 +176,8 @@ def _score_regions(task: CaseTask, masks: Sequence[_Held]) -> dict[str, dict[str
     true_labels = masks[0].within(box)
     labels = masks[1].within(box) if len(masks) > 1 else np.zeros(true_labels.shape, np.uint8)
     scored_labels = labels if task.regions.ignore is None else np.where(true_labels == task.regions.ignore, 0, labels)
+    if int(np.count_nonzero(true_labels == task.regions.ignore)) == math.prod(shape):
+        return {name: _unscored(task.regions.mask(labels, name), masks[0].scan) for name in task.regions.values}
     by_values: dict[tuple[int, ...], dict[str, Any]] = {}
     scores = {}
     for name, values in task.regions.values.items():
@@ -186,6 +195,13 @@ def _score_regions(task: CaseTask, masks: Sequence[_Held]) -> dict[str, dict[str
                 sidecar.setdefault(question.target, {})[question.positive] = detected
             scores[name] = {**scores[name], "slices": {**scores[name]["slices"], "sidecar": sidecar}}
     return scores
+
+
+def _unscored(prediction: NDArray[np.bool_], scan: Volume) -> dict[str, Any]:
+    """What is known of a region where every voxel of the reference is ignored: the size of the whole prediction."""
+    voxel_ml = math.prod(scan.spacing_mm) / 1000
+    largest = float(find_lesions(prediction).voxels.max(initial=0)) * voxel_ml
+    return {**not_annotated(int(np.count_nonzero(prediction)) * voxel_ml), "largest_lesion_ml": largest}
 
 
 def _score_masks(

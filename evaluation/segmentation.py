@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from nnunet_multitask.boxes import union_box
 from nnunet_multitask.evaluation.surface import cropped_boundary_distances
 
-Status = Literal["ok", "both_empty", "missed", "false_positive"]
+Status = Literal["ok", "both_empty", "missed", "false_positive", "not_annotated"]
+NOT_ANNOTATED: Status = "not_annotated"  # every voxel of the reference is ignored: there is nothing to compare with
 BothEmpty = Literal["undefined", "one"]
 
 MAX_SPACING_MM = 50.0  # no scanner has larger voxels: a larger value is another unit, or a broken header
@@ -47,7 +48,8 @@ class SegmentationMetrics:
     ``status`` is "ok" (both masks have voxels), "both_empty", "missed" (only the reference has voxels) or
     "false_positive" (only the prediction has). Without a pair of borders the distances are infinite (missed,
     false_positive) or NaN (both_empty); a ratio with an empty denominator is NaN. Under ``both_empty="one"`` two empty
-    masks agree perfectly instead: DSC, IoU and NSD are 1 and every distance is 0.
+    masks agree perfectly instead: DSC, IoU and NSD are 1 and every distance is 0. A case whose reference is ignored
+    everywhere is "not_annotated"; see `not_annotated`.
     """
 
     dsc: float
@@ -83,6 +85,13 @@ def definitions(nsd_tolerance_mm: float) -> dict[str, str]:
     """Return `DEFINITIONS` with the tolerance that was used."""
     named = f"{DEFAULT_NSD_TOLERANCE_MM:g} mm", f"{nsd_tolerance_mm:g} mm"
     return {**DEFINITIONS, "nsd": DEFINITIONS["nsd"].replace(*named)}
+
+
+def not_annotated(volume_ml: float) -> dict[str, Any]:
+    """Return the JSON object of a prediction without anything to compare it with: its volume in mL and nothing else."""
+    absent = [field.name for field in fields(SegmentationMetrics) if field.name not in ("volume_ml", "status")]
+    reasons = dict.fromkeys(absent, NOT_ANNOTATED)
+    return {**dict.fromkeys(absent), "volume_ml": volume_ml, "status": NOT_ANNOTATED, "reasons": reasons}
 
 
 def segmentation_metrics(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from nnunet_multitask.evaluation.aggregation import penalised
+from nnunet_multitask.evaluation.aggregation import annotated, penalised
 from nnunet_multitask.evaluation.regions import FOREGROUND
 from nnunet_multitask.evaluation.report_texts import model_names
 
@@ -144,7 +144,7 @@ def _by_attribute(comparison: Mapping[str, Any]) -> Iterator[_Groups]:
 
 def _reference_scores(comparison: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     cases = comparison["models"][comparison["baseline"]]["segmentation"]["cases"]
-    return {case_id: cases[case_id][FOREGROUND] for case_id in comparison["geometry"]}
+    return annotated({case_id: cases[case_id] for case_id in comparison["geometry"]}, FOREGROUND)
 
 
 def _stratum(comparison: Mapping[str, Any], title: str, cases: Sequence[str]) -> Stratum:

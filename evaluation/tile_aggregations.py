@@ -27,8 +27,8 @@ DEFINITIONS = {
     "learned how frequent a class is, the others have not",
     "difference": "AUC minus that of the model's own aggregation; interval: percentiles of bootstrap samples of "
     "patients, 95 % for all aggregations of the target together (Bonferroni)",
-    "recommended": "the aggregation with the highest AUC where that is above 0.5 and its interval of the difference lies "
-    "above 0, else the model's own",
+    "recommended": "the aggregation with the highest AUC where that is above 0.5 and its interval of the difference "
+    "lies above 0, else the model's own",
 }
 
 

@@ -79,6 +79,22 @@ def model_folder(args: argparse.Namespace, needless: Collection[str] = ("-d", "-
     return dataset / f"{args.tr}__{args.p}__{args.c}"
 
 
+def check_model_folder(args: argparse.Namespace, folder: Path) -> None:
+    """Refuse a folder that is not there; of a dataset its models are named.
+
+    Args:
+        args: the parsed arguments.
+        folder: what `model_folder` returned for them.
+    """
+    if folder.is_dir():
+        return
+    fault, remedy = "expected the folder of a trained model, found none", "correct -m"
+    if not args.m:
+        known = sorted(path.name for path in folder.parent.glob("*__*__*") if path.is_dir())
+        fault, remedy = f"expected a trained model, found {', '.join(known) or 'none'}", "correct -tr, -p or -c"
+    raise InputError("missing-folder", folder, fault, remedy)
+
+
 def trained_folds(texts: Sequence[str]) -> list[int | str]:
     """Return the folds that ``-f`` names, ``all`` as it is.
 
@@ -149,7 +165,7 @@ def check_preprocessed(dataset: Path, plans: dict[str, Any], configuration: str)
         settings = plans["configurations"][settings["inherits_from"]]
     folder = dataset / str(settings.get("data_identifier", configuration))
     command = f"nnunet-multitask plan -d {int(dataset.name[7:10])}"
-    if "recipe" in plans.get("multitask", {}):  # planned already, for scans of another spacing
+    if "recipe" in plans.get("multitask", {}) or plans["plans_name"] != "nnUNetPlans":  # planned already
         command = f"nnUNetv2_preprocess -d {int(dataset.name[7:10])} -plans_name {plans['plans_name']}"
     if not folder.is_dir() or not any(folder.iterdir()):
         raise InputError(

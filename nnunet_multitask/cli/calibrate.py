@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_multitask.cli._nnunet import add_model, model_folder
+from nnunet_multitask.cli._nnunet import add_model, check_model_folder, model_folder
 from nnunet_multitask.cli._outputs import check_output
 from nnunet_multitask.cli._scoring import text_of
 from nnunet_multitask.errors import InputError
@@ -80,8 +80,8 @@ def run(args: argparse.Namespace) -> int:
 
     named = args.m or args.d or not (args.classification and args.output)
     folder = model_folder(args, ("-p", "-tr", "-c")) if named else None  # -d names the labels, too
-    if folder is not None and not folder.is_dir():
-        raise InputError("missing-folder", folder, "expected the folder of a trained model, found none", "correct -m")
+    if folder is not None:
+        check_model_folder(args, folder)
     output = args.output or Path(str(folder)) / CALIBRATION_NAME
     check_output(output, is_folder=False)
     if output.exists() and not args.overwrite:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.cli._nnunet import add_model, model_folder
+from nnunet_multitask.cli._nnunet import add_model, check_model_folder, model_folder
 from nnunet_multitask.cli._outputs import check_output
 from nnunet_multitask.cli._scoring import text_of
 from nnunet_multitask.errors import InputError
@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.inference.writers import write_table
 
     folder = model_folder(args)
-    if not folder.is_dir():
-        raise InputError("missing-folder", folder, "expected the folder of a trained model, found none", "correct -m")
+    check_model_folder(args, folder)
     output = args.output or folder / TABLE_NAME
     if output.suffix != ".json":
         raise InputError("bad-output", output, f"expected a name ending in .json, got {output.name}", "name another")

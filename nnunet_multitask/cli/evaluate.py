@@ -144,10 +144,12 @@ def describe(document: Mapping[str, Any]) -> str:
             f"  {text_of(found['f1']):>6}  {text_of(found['false_positives_per_scan'], 2):>13}"
         )
     settings = document["settings"]
+    unscored = document["summary"]["foreground"]["status"]["not_annotated"]
     lines = [
         *masks,
         "missed and false positive cases count with DSC and NSD 0 and the diagonal of the image; "
         f"NSD within {settings['nsd_tolerance_mm']:g} mm",
+        *([f"masks of {unscored} cases are not scored: every voxel of their reference is ignored"] if unscored else []),
         "",
         *lesions,
         f"a lesion is a 26-connected part; found by the rule: {settings['lesion_rule']}",

@@ -15,10 +15,12 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunet_multitask.config import PLANS_KEY, config_from_plans
+from nnunet_multitask.evaluation.calibration import TargetCalibration
 from nnunet_multitask.inference.aggregation import Aggregation, TileWeights
 from nnunet_multitask.inference.cases import CasePrediction, predict_case
 from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
 from nnunet_multitask.inference.model import aggregations_of_plans, targets_of_plans
+from nnunet_multitask.inference.reporting import class_probabilities
 from nnunet_multitask.inference.tiles import CaseTiles, FoldTiles, tile_boxes, tile_importance
 from nnunet_multitask.labels import Target
 from nnunet_multitask.networks.multitask_unet import foreground_probability
@@ -90,9 +92,14 @@ class ClassifyingPredictor(nnUNetPredictor):
         case_id = self._waiting.pop(0) if self._waiting else f"case_{len(self.cases):04d}"
         self._last = prediction
         self.keep(case_id, prediction)
-        for name, probabilities in prediction.probabilities.items():
-            logger.info("%s %s: %s", case_id, name, _shown(self.targets[name], probabilities))
+        for name, outputs in prediction.probabilities.items():
+            found = class_probabilities(self.targets[name], outputs, self.calibration_of(name))
+            logger.info("%s %s: %s", case_id, name, _shown(self.targets[name], found))
         return logits
+
+    def calibration_of(self, name: str) -> TargetCalibration | None:
+        """Return the calibration by which a target is reported; here there is none."""
+        return None
 
     def predict_volume(self, case_id: str, data: torch.Tensor) -> tuple[CasePrediction, torch.Tensor]:
         """Return what the network says of a preprocessed volume (C, *spatial), with its tiles, and its logits."""
@@ -148,6 +155,6 @@ class ClassifyingPredictor(nnUNetPredictor):
         return predict_case(tiles, self.targets, self.aggregations, seconds)
 
 
-def _shown(target: Target, probabilities: np.ndarray) -> str:
+def _shown(target: Target, probabilities: Mapping[str, float]) -> str:
     classes = target.classes[1:] if target.type == "binary" else target.classes
-    return ", ".join(f"{name} {value:.3f}" for name, value in zip(classes, probabilities, strict=True))
+    return ", ".join(f"{name} {probabilities[name]:.3f}" for name in classes)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.evaluation.calibration import CALIBRATION_NAME, read_calibration
+from nnunet_multitask.evaluation.calibration import CALIBRATION_NAME, TargetCalibration, read_calibration
 from nnunet_multitask.evaluation.gate import parse_gate
 from nnunet_multitask.inference.classifying import ClassifyingPredictor
 from nnunet_multitask.inference.fitted import check_calibration, load_fitted
@@ -129,6 +129,10 @@ class ConfiguredPredictor(ClassifyingPredictor):
             "slices": save_slices,
             "tiles": save_tiles,
         }
+
+    def calibration_of(self, name: str) -> TargetCalibration | None:
+        """Return the calibration by which a target is reported."""
+        return self.reporting.calibration_of(name)
 
     def _take_defaults(self) -> None:
         """Configure as nobody said otherwise; what that refuses is told where a prediction begins without more words.

@@ -125,6 +125,13 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[float]], targets: Mapp
         curves: one value an epoch by curve name; NaN leaves a gap.
         targets: the targets, by name.
     """
+    from matplotlib import style
+
+    with style.context("default"):  # nnU-Net's own picture enlarges every font of the process for good
+        _draw_curves(path, curves, targets)
+
+
+def _draw_curves(path: Path, curves: Mapping[str, Sequence[float]], targets: Mapping[str, Target]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -164,6 +164,8 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         for part, case_ids in (("training", train), ("validation", val)):
             for name, counts in self.case_labels.class_counts(case_ids).items():
                 listed = ", ".join(f"{class_name} {count}" for class_name, count in counts.items())
+                if unknown := sum(name not in self.sidecar.cases[case_id].labels for case_id in case_ids):
+                    listed += f", unknown {unknown}"
                 self.print_to_log_file(f"{len(case_ids)} {part} cases, {name}: {listed}")
         return dataset_tr, dataset_val
 

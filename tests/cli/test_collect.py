@@ -69,6 +69,8 @@ def test_what_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> Non
     folder = ("-m", str(model))
     refused("ERROR [missing-model]")
     refused("ERROR [missing-folder]", "-m", str(model / "nowhere"))
+    found = f"expected a trained model, found {model.name} -> correct -tr, -p or -c"
+    refused(found, "-d", model.parent.name, "-c", "3d_lowres")
     refused("ERROR [not-out-of-fold] --folds all: expected folds of a cross-validation", *folder, "--folds", "all")
     refused("ERROR [bad-fold] --folds x", *folder, "--folds", "x")
     refused("ERROR [bad-output]", *folder, "--output", str(model.parent / "table.csv"))

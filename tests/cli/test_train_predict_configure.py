@@ -99,6 +99,10 @@ def test_train_needs_preprocessed_cases_and_writes_nothing(folders, capsys):
     line = refusal(capsys, "train", "7", "3d_fullres", "0")
     assert "missing-preprocessed" in line
     assert "nnunet-multitask plan -d 7 -c 3d_fullres" in line
+    plans = json.loads((dataset / "nnUNetPlans.json").read_text())
+    (dataset / "other.json").write_text(json.dumps({**plans, "plans_name": "other"}))
+    line = refusal(capsys, "train", "7", "3d_fullres", "0", "-p", "other")
+    assert "run nnUNetv2_preprocess -d 7 -plans_name other -c 3d_fullres" in line  # plan would make nnUNetPlans anew
     assert not any((folders / "nnUNet_results").iterdir())
 
 

@@ -32,7 +32,7 @@ PREDICTION = {"hit": 5, "missed": 0, "alarm": 4, "empty": 0}
 
 def test_ok_and_penalised_means_by_hand() -> None:
     summary = summarise(scores(REFERENCE, PREDICTION), DIAGONALS, "foreground")
-    assert summary["status"] == {"ok": 1, "both_empty": 1, "missed": 1, "false_positive": 1}
+    assert summary["status"] == {"ok": 1, "both_empty": 1, "missed": 1, "false_positive": 1, "not_annotated": 0}
     assert summary["dsc"]["ok"]["mean"] == pytest.approx(6 / 8)
     assert summary["dsc"]["penalised"] == {
         "n": 3,

@@ -173,7 +173,9 @@ def test_a_target_with_too_few_cases_can_be_left_out_but_not_the_only_one() -> N
         fit_calibration(both)
     document = fit_calibration(both, leave_out_rare=True)
     assert (list(document["targets"]), document["left_out_targets"]) == (["finding"], ["kind"])
-    with pytest.raises(InputErrors, match=r"\[too-few-cases\]"):
+    with pytest.raises(
+        InputErrors, match=r"\[too-few-cases\] .*-> label and predict more cases: without what is too rare"
+    ):
         fit_calibration(few, leave_out_rare=True)
 
 

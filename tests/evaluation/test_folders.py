@@ -244,6 +244,43 @@ def test_ignored_voxels_are_not_scored(cohort: Path, write_nifti: Callable[..., 
     assert document["cases"]["c1"]["foreground"]["dsc"] == 1.0
 
 
+def test_a_mask_that_is_ignored_everywhere_is_no_empty_mask(cohort: Path, write_nifti: Callable[..., Path]) -> None:
+    """Of a case with a class alone nobody knows the mask: no true negative, no DSC 1, no contradiction of its class."""
+    write_nifti(cohort / "labels" / "c1.nii.gz", np.full((6, 20, 24), 3, np.uint8))
+    mask = np.zeros((6, 20, 24), np.uint8)
+    mask[2, 5, 5:9] = 1  # 4 voxels of 2 x 2 x 5 mm
+    write_nifti(cohort / "baseline" / "c1.nii.gz", mask)
+    target = Target("blood", "binary", ("no", "yes"))
+    cases = {case_id: Case(labels={"blood": "yes"}) for case_id in ("c1", "c2", "c3")}
+    document = evaluate_folders(
+        cohort / "labels",
+        cohort / "baseline",
+        labels={**LABELS, "ignore": 3},
+        sidecar=LabelSidecar({"blood": target}, cases),
+        both_empty="one",
+    )
+    check_schema(document, "evaluation.json", "evaluation.json")
+    assert document["geometry"]["c1"]["ignored_voxels"] == 6 * 20 * 24
+    assert "ignored_voxels" not in document["geometry"]["c2"]
+    case, summary = document["cases"]["c1"]["foreground"], document["summary"]["foreground"]
+    assert (case["status"], case["dsc"], case["reasons"]["dsc"]) == ("not_annotated", None, "not_annotated")
+    assert case["volume_ml"] == case["largest_lesion_ml"] == pytest.approx(0.08)  # what the mask tells of the class
+    assert summary["status"] == {"ok": 2, "both_empty": 0, "missed": 0, "false_positive": 0, "not_annotated": 1}
+    assert [summary[name]["n"] for name in ("lesions", "volume_agreement", "abc2_agreement")] == [2, 2, 2]
+    assert (summary["slices"]["n"], summary["dsc"]["penalised"]["n"], summary["volume_ml"]["defined"]["n"]) == (
+        12,
+        2,
+        2,
+    )
+    assert summary["detection"]["true_negatives"] == 0
+    assert document["mask_classification"]["blood"]["rules"]["any_voxel"]["recall"] == 1.0
+    assert document["warnings"] == []
+    for name in ("c2", "c3"):
+        write_nifti(cohort / "labels" / f"{name}.nii.gz", np.full((6, 20, 24), 3, np.uint8))
+    with pytest.raises(InputError, match=r"no-references.* every voxel of every mask ignored"):
+        evaluate_folders(cohort / "labels", cohort / "baseline", labels={**LABELS, "ignore": 3})
+
+
 def test_all_faults_are_told_at_once(cohort: Path, write_nifti: Callable[..., Path]) -> None:
     affine = np.diag([-2.0, -2.0, 5.0, 1.0])
     write_nifti(cohort / "baseline" / "c1.nii.gz", np.zeros((6, 20, 24), np.uint8), affine)

@@ -1,6 +1,7 @@
 """aggregation.json and calibration.json are used by the very model that they were fitted for, and by no other."""
 
 import json
+import logging
 import shutil
 
 import numpy as np
@@ -119,6 +120,16 @@ def test_calibration_of_other_checkpoints_is_refused(model, toy_images, predicto
     with pytest.raises(InputError, match=r"\[stale-calibration\] .*of fold 0, got.*calibrate.*--no-calibration"):
         predictor_of(model)
     assert predictor_of(model, calibrate=False).reporting.calibration is None
+
+
+def test_the_log_tells_the_probability_that_is_written(model, toy_images, predictor_of, tmp_path, edit, caplog):
+    calibrate(model, digests=digests_of(model))
+    edit(model / "calibration.json", lambda d: d["targets"]["ich"].update(temperature=0.05))
+    caplog.set_level(logging.INFO)
+    predictor_of(model).predict_from_files_sequential(str(toy_images), str(tmp_path / "out"))
+    found = read(tmp_path / "out")["cases"]["a"]["targets"]["ich"]
+    assert found["calibrated"]
+    assert f"a ich: yes {found['probabilities']['yes']:.3f}" in caplog.text
 
 
 def test_stale_calibration_is_told_where_nobody_configures(model, toy_images, predictor_of, tmp_path):

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -173,3 +174,13 @@ def test_the_picture_has_the_epochs_that_were_scored(tmp_path, scored):
         curves[name] = [0.8 if epoch in scored else float("nan") for epoch in range(3)]
     draw_curves(tmp_path / "curves.png", curves, {"ich": BINARY})
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_keeps_its_fonts_whatever_nnunet_has_set(tmp_path, monkeypatch):
+    """nnU-Net's own picture sets a font scale of 2.5 for the whole process, for which the panels have no room."""
+    curves = {name: [0.5, 0.6, 0.7] for name in curve_names({"ich": BINARY})}
+    draw_curves(tmp_path / "first.png", curves, {"ich": BINARY})
+    monkeypatch.setitem(matplotlib.rcParams, "axes.titlesize", 30.0)
+    draw_curves(tmp_path / "later.png", curves, {"ich": BINARY})
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "later.png").read_bytes()
+    assert matplotlib.rcParams["axes.titlesize"] == 30.0
