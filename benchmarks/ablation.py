@@ -106,16 +106,21 @@ class Variant:
     Args:
         trainer: its name.
         settings: of the branch, where they differ from the defaults.
+        schedule: where it differs from that of the others.
     """
 
     trainer: str = "nnUNetTrainerMultiTaskShort"
     settings: Mapping[str, str] = field(default_factory=dict)
+    schedule: Mapping[str, object] = field(default_factory=dict)
 
 
 VARIANTS = {
     "multitask": Variant(),
     "vanilla": Variant("nnUNetTrainerBaselineShort"),
-    "classification only": Variant("nnUNetTrainerResNet3D", {"classification_weight": "1"}),  # the only loss there
+    # its loss is the only one; with the learning rate of the others it ends at one probability for all cases
+    "classification only": Variant(
+        "nnUNetTrainerResNet3D", {"classification_weight": "1"}, {"learning_rate": 5e-4, "weight_decay": 1e-4}
+    ),
     "pooling average": Variant(settings={"pooling": "average"}),
     "pooling attention": Variant(settings={"pooling": "attention"}),
     "detached": Variant(settings={"detach_features": "true"}),
@@ -203,7 +208,8 @@ def _run(cohort_name: str, variant_name: str, seed: int, fold: int, args: argpar
     """Train one fold of a variant and score its validation cases; return one row a case."""
     cohort, variant = COHORTS[cohort_name], VARIANTS[variant_name]
     plans, number = _plans_name(variant_name, seed), str(cohort.dataset_id)
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SCHEDULE.items())
+    schedule = {**SCHEDULE, **variant.schedule}
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in schedule.items())
     settings = " ".join(f"--set {name}={value}" for name, value in variant.settings.items())
     configure = f"{number} --name {plans} --overwrite {options} {cohort.configure} {settings} --seed {seed}"
     raw = find_dataset(args.work.absolute() / "nnUNet_raw", number)
