@@ -144,9 +144,10 @@ def finish(
         script: its name where it is not that of the benchmark.
     """
     if args.save:
+        options = ["DIR" if Path(word).is_absolute() else word for word in sys.argv[1:]]
         document = {
             "benchmark": name,
-            "command": " ".join(["python", f"benchmarks/{script or name}.py", *sys.argv[1:]]),
+            "command": " ".join(["python", f"benchmarks/{script or name}.py", *options]),
             "figures": [{**asdict(figure), "is_met": figure.is_met} for figure in figures],
             "measurements": measurements,
             "cores": available_cores(),

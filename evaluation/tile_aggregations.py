@@ -20,6 +20,8 @@ from nnunet_multitask.targets import Target
 
 Probabilities = NDArray[np.float64]
 
+_ROUNDING = 1e-9  # the same AUC from two aggregations can differ in the last bit
+
 DEFINITIONS = {
     "auc": "of all cases together, each predicted by the network that was not trained on it; of several classes the "
     "mean over them, one against the rest",
@@ -77,7 +79,7 @@ def compare_aggregations(
             entries[name]["difference"] = {"value": value, "low": low, "high": high}
     best = max(entries, key=lambda name: (entries[name]["auc"] or 0, name == own))
     low = entries[best].get("difference", {}).get("low")
-    is_better = low is not None and low > 0 and entries[best]["auc"] > 0.5
+    is_better = low is not None and low > _ROUNDING and entries[best]["auc"] > 0.5
     return {"own": own, "recommended": best if is_better else own, "aggregations": entries}
 
 

@@ -41,12 +41,12 @@ def test_last_line_and_status(
 
 def test_saved_result_names_no_place(harness: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(harness, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(sys, "argv", [str(tmp_path / "thing.py"), "--save"])
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "thing.py"), "--work", str(tmp_path), "--save"])
     args = harness.make_parser("").parse_args(["--save"])
     harness.finish("thing", args, [harness.Figure("ratio", 1.0, 1.3)], {"seconds": [1.5]}, ["numpy"])
     text = (tmp_path / "results" / "thing.json").read_text()
     document = json.loads(text)
-    assert document["command"] == "python benchmarks/thing.py --save"
+    assert document["command"] == "python benchmarks/thing.py --work DIR --save"
     assert document["figures"][0]["is_met"]
     assert document["measurements"] == {"seconds": [1.5]}
     assert document["versions"]["numpy"] == np.__version__
