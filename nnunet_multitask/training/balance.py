@@ -16,6 +16,8 @@ from nnunet_multitask.losses.classification import UNKNOWN, ClassificationLoss
 from nnunet_multitask.networks.gradient_probe import gradient_cosine
 from nnunet_multitask.training.curves import GRADIENT_COSINE, TRAIN_LOSS, WEIGHTS, mean_of_known
 from nnunet_multitask.training.joint_step import JointStep, Samples
+from nnunet_multitask.training.random_stream import RandomStream
+from nnunet_multitask.training.resuming import seed_of_epoch
 from nnunet_multitask.training.settings import TrainingSettingsMixin
 from nnunet_multitask.training.stepping import bare, finest_of
 
@@ -26,6 +28,12 @@ class BalanceMixin(TrainingSettingsMixin):
     config: MultiTaskConfig
     classification_loss: ClassificationLoss
     balancer: Balancer
+    dropout_stream: RandomStream
+
+    def seed_epoch(self) -> None:
+        """Seed the dropout of the branch apart from everything else."""
+        super().seed_epoch()
+        self.dropout_stream = RandomStream(seed_of_epoch(self.schedule.seed, self.local_rank, self.current_epoch))
 
     def initialize(self) -> None:
         """Build all as ever, and the balancer for the parameters of the network."""
@@ -39,7 +47,8 @@ class BalanceMixin(TrainingSettingsMixin):
         step = JointStep(self.network, self.loss, self.classification_loss, self.balancer, self.scaled, self.autocast)
         applied = self.balancer.effective_weights()
         self.optimizer.zero_grad(set_to_none=True)
-        losses, gradient_sums = step.backward(samples, self.parts_of(samples.target))
+        with self.dropout_stream:
+            losses, gradient_sums = step.backward(samples, self.parts_of(samples.target))
         self.take_step()
         if self.balancer.learns:
             masks = self.samples_with_mask(finest_of(samples.target))

@@ -68,6 +68,26 @@ def test_both_trainers_see_the_same_batches(micro_env, case_sampling):
     assert torch.equal(batches[0]["data"], batches[1]["data"])
 
 
+def test_a_detached_branch_leaves_the_unet_as_it_is_without_one(micro_env):
+    # two steps with dropout in the branch: same batches, same gradients, same weights to the last bit
+    networks = []
+    for name in ("nnUNetTrainerMultiTaskShort", "nnUNetTrainerBaselineShort"):
+
+        def detach(trainer):
+            trainer.plans_manager.plans["multitask"] = {"config": {"detach_features": True, "dropout": 0.5}}
+
+        trainer = make_trainer(name, change=detach)
+        trainer.on_train_start()
+        trainer.network.train()
+        for _ in range(2):
+            trainer.train_step(next(trainer.dataloader_train))
+        networks.append(trainer.network)
+    assert networks[0].detach_features
+    assert networks[0].heads.dropout.p == 0.5
+    weights = networks[0].state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in networks[1].state_dict().items())
+
+
 def test_training_cases_are_drawn_by_class_and_validation_cases_alike(micro_env, sidecar, edit):
     trainer = make_trainer("nnUNetTrainerMultiTaskShort")
     trainer.schedule = replace(trainer.schedule, case_sampling="balanced")
