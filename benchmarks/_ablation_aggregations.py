@@ -17,19 +17,20 @@ from _harness import finish
 
 
 def compare_aggregations(
-    args: argparse.Namespace, models: Mapping[str, Mapping[int, Path]], variables: Mapping[str, str]
+    args: argparse.Namespace, models: Mapping[str, Mapping[int, Path]], folds: int, variables: Mapping[str, str]
 ) -> int:
     """Run ``fit-aggregation`` on each model, print and save what each aggregation is worth; return the exit status.
 
     Args:
         args: of the command line.
-        models: by cohort and seed the folder of a model whose folds are all trained.
+        models: by cohort and seed the folder of a model.
+        folds: how many it has; all have to be trained.
         variables: nnU-Net's.
     """
     measured: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for cohort, folders in models.items():
         for seed, folder in folders.items():
-            for target, comparison in _comparisons(folder, variables).items():
+            for target, comparison in _comparisons(folder, folds, variables).items():
                 measured[cohort][target].append({"seed": seed, **comparison})
     for cohort, targets in measured.items():
         for target, repeats in targets.items():
@@ -39,9 +40,9 @@ def compare_aggregations(
     return finish("aggregation", args, [], measured, ("torch", "nnunetv2"), script="ablation")
 
 
-def _comparisons(folder: Path, variables: Mapping[str, str]) -> dict[str, Any]:
+def _comparisons(folder: Path, folds: int, variables: Mapping[str, str]) -> dict[str, Any]:
     command = [str(Path(sys.executable).parent / "nnunet-multitask"), "fit-aggregation", "-m", str(folder)]
-    command += ["--leave-out-rare", "--overwrite", "--json", "-device", "cpu"]
+    command += ["-f", *map(str, range(folds)), "--leave-out-rare", "--overwrite", "--json", "-device", "cpu"]
     answer = subprocess.run(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, check=True)
     comparisons: dict[str, Any] = json.loads(answer.stdout)["targets"]
     return comparisons

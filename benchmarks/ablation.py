@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
         return report(args)
     if args.action == "aggregations":
         models = {cohort: {seed: _model(cohort, OURS, seed, args) for seed in args.seeds} for cohort in args.cohorts}
-        return compare_aggregations(args, models, _variables(args))
+        return compare_aggregations(args, models, FOLDS, _variables(args))
     wanted = [
         (cohort, variant, seed, fold)
         for seed in args.seeds

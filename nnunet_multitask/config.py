@@ -120,8 +120,8 @@ class ScheduleConfig:
             that a large batch fits into little memory; 0 takes the batch as a whole. Losses that are means over
             samples or labels keep their gradient; Dice over the batch is then taken over each part by itself.
         cpu_precision: of the forward passes of training on the CPU; on a GPU it is nnU-Net's mixed precision anyhow.
-            ``bfloat16`` saves half or more of the time on processors that calculate with it (AMX, AVX-512 BF16) and
-            none on others. Validation and prediction stay in single precision.
+            ``bfloat16`` is for processors that calculate with it (AMX, AVX-512 BF16); others gain nothing. Validation
+            and prediction stay in single precision.
         rotation: rotations in training. ``nnunet``: nnU-Net's own; ``axial``: within the plane of the plans' last two
             axes, by 15 degrees at most, for whole scans of thick slices that padding turns into cubes.
         save_every: epochs between two writings of ``checkpoint_latest.pth``.

@@ -18,6 +18,8 @@ from nnunet_multitask.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+NAMES_OF_MODEL = ("-d", "-p", "-tr", "-c")
+
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add nnU-Net's ``-device``."""
@@ -57,7 +59,7 @@ class _Said(argparse.Action):
         namespace.said = [*getattr(namespace, "said", ()), option]
 
 
-def model_folder(args: argparse.Namespace, needless: Collection[str] = ("-d", "-p", "-tr", "-c")) -> Path:
+def model_folder(args: argparse.Namespace, needless: Collection[str] = NAMES_OF_MODEL) -> Path:
     """Return the folder that ``-m`` names, or ``-d -tr -p -c`` together.
 
     Args:
@@ -79,15 +81,15 @@ def model_folder(args: argparse.Namespace, needless: Collection[str] = ("-d", "-
     return dataset / f"{args.tr}__{args.p}__{args.c}"
 
 
-def check_model_folder(args: argparse.Namespace, folder: Path) -> None:
-    """Refuse a folder that is not there; of a dataset its models are named.
+def existing_model_folder(args: argparse.Namespace, needless: Collection[str] = NAMES_OF_MODEL) -> Path:
+    """Return what `model_folder` does; where there is no such folder, the models that the dataset has are named.
 
-    Args:
-        args: the parsed arguments.
-        folder: what `model_folder` returned for them.
+    Raises:
+        InputError: as of `model_folder`, or there is no such folder.
     """
+    folder = model_folder(args, needless)
     if folder.is_dir():
-        return
+        return folder
     fault, remedy = "expected the folder of a trained model, found none", "correct -m"
     if not args.m:
         known = sorted(path.name for path in folder.parent.glob("*__*__*") if path.is_dir())

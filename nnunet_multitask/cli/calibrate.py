@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_multitask.cli._nnunet import add_model, check_model_folder, model_folder
+from nnunet_multitask.cli._nnunet import add_model, existing_model_folder
 from nnunet_multitask.cli._outputs import check_output
 from nnunet_multitask.cli._scoring import text_of
 from nnunet_multitask.errors import InputError
@@ -79,9 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.evaluation.thresholds import DEFAULT_RULES
 
     named = args.m or args.d or not (args.classification and args.output)
-    folder = model_folder(args, ("-p", "-tr", "-c")) if named else None  # -d names the labels, too
-    if folder is not None:
-        check_model_folder(args, folder)
+    folder = existing_model_folder(args, ("-p", "-tr", "-c")) if named else None  # -d names the labels, too
     output = args.output or Path(str(folder)) / CALIBRATION_NAME
     check_output(output, is_folder=False)
     if output.exists() and not args.overwrite:

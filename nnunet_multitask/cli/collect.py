@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.cli._nnunet import add_model, check_model_folder, model_folder
+from nnunet_multitask.cli._nnunet import add_model, existing_model_folder
 from nnunet_multitask.cli._outputs import check_output
 from nnunet_multitask.cli._scoring import text_of
 from nnunet_multitask.errors import InputError
@@ -48,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_multitask.evaluation.fold_tables import TABLE_NAME, folds_of_model, join_documents, score_table
     from nnunet_multitask.inference.writers import write_table
 
-    folder = model_folder(args)
-    check_model_folder(args, folder)
+    folder = existing_model_folder(args)
     output = args.output or folder / TABLE_NAME
     if output.suffix != ".json":
         raise InputError("bad-output", output, f"expected a name ending in .json, got {output.name}", "name another")

@@ -93,6 +93,7 @@ def test_aggregations_of_every_seed_are_shown(parts, tmp_path, capsys, monkeypat
     }
 
     def fit_aggregation(command, **_):
+        assert command[command.index("-f") + 1 : command.index("--leave-out-rare")] == ["0", "1"]
         plans = Path(command[command.index("-m") + 1]).name.split("__")[1]
         return SimpleNamespace(stdout=json.dumps({"targets": {"subtype": answers[plans]}}))
 
