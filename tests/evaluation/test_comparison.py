@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nnunet_multitask.errors import InputError, InputErrors
@@ -52,6 +54,18 @@ def test_a_missed_case_stays_in_the_paired_test(cohort: Path) -> None:
     assert (dsc["n"], dsc["ties"]) == (3, 1)
     assert document["models"]["model"]["segmentation"]["summary"]["foreground"]["dsc"]["penalised"]["min"] == 0.0
     assert document["comparisons"]["model"]["foreground"]["hd95"]["n"] == 3
+
+
+def test_a_case_without_a_drawn_mask_is_in_no_pair_and_the_report_says_so(
+    cohort: Path, write_nifti: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_nifti(cohort / "labels" / "c1.nii.gz", np.full((6, 20, 24), 3, np.uint8))
+    models = {name: cohort / name for name in ("baseline", "model")}
+    document = compare_folders(cohort / "labels", models, "baseline", labels={**LABELS, "ignore": 3})
+    assert document["comparisons"]["model"]["IPH"]["dsc"]["n"] == 2
+    page = write_report(document, tmp_path / "report").read_text()
+    assert "1 of the references are ignored everywhere: of these cases the classes are scored, and no mask." in page
+    assert "not_annotated" not in page  # in words for readers
 
 
 def test_a_model_against_itself_has_no_p(cohort: Path) -> None:
