@@ -119,9 +119,9 @@ class ScheduleConfig:
         micro_batch_size: samples that go through the network at a time, their gradients added up over the batch, so
             that a large batch fits into little memory; 0 takes the batch as a whole. Losses that are means over
             samples or labels keep their gradient; Dice over the batch is then taken over each part by itself.
-        cpu_precision: of the forward passes of training on the CPU; on a GPU it is nnU-Net's mixed precision anyhow.
-            ``bfloat16`` is for processors that calculate with it (AMX, AVX-512 BF16); others gain nothing. Validation
-            and prediction stay in single precision.
+        cpu_precision: of the forward passes of training and validation on the CPU; on a GPU they are in nnU-Net's mixed
+            precision anyhow. ``bfloat16`` is for processors that calculate with it (AMX, AVX-512 BF16); others gain
+            nothing. Prediction stays in single precision.
         rotation: rotations in training. ``nnunet``: nnU-Net's own; ``axial``: within the plane of the plans' last two
             axes, by 15 degrees at most, for whole scans of thick slices that padding turns into cubes.
         save_every: epochs between two writings of ``checkpoint_latest.pth``.

@@ -1,4 +1,4 @@
-"""Mixed precision of training on the CPU, where nnU-Net has none."""
+"""Mixed precision on the CPU, where nnU-Net has none."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import torch
 from torch import nn
 
 
-def train_in_bfloat16(network: nn.Module) -> None:
-    """Let a network's forward passes in training run in bfloat16 where torch's autocast on the CPU thinks it safe.
+def run_in_bfloat16(network: nn.Module) -> None:
+    """Let a network's forward passes run in bfloat16 where torch's autocast on the CPU thinks it safe.
 
-    What a pass returns is single precision, so that losses are; so are weights, gradients of weights and optimiser, and
-    everything in evaluation mode: validation and prediction do not change. bfloat16 has the range of single precision,
-    hence no scaling of the loss.
+    What a pass returns is single precision, so that losses and sums over tiles are; so are weights, gradients of weights
+    and optimiser. bfloat16 has the range of single precision, hence no scaling of the loss.
 
     Args:
-        network: trained on the CPU; the passes of this instance change.
+        network: on the CPU; the passes of this instance change.
     """
     forward = network.forward
 
     def mixed(*args: Any, **kwargs: Any) -> Any:
-        if not network.training:
-            return forward(*args, **kwargs)
         with torch.autocast("cpu", torch.bfloat16):
             outputs = forward(*args, **kwargs)
         return _in_single_precision(outputs)

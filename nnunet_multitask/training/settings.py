@@ -19,7 +19,7 @@ from nnunet_multitask.documents import write_json
 from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
 from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss
 from nnunet_multitask.splits import check_fold, check_splits, make_splits, split_warnings
-from nnunet_multitask.training.cpu_precision import train_in_bfloat16
+from nnunet_multitask.training.cpu_precision import run_in_bfloat16
 from nnunet_multitask.training.interruption import Interruption
 from nnunet_multitask.training.preconditions import check_nothing_is_lost, check_order_of_bases, check_previous_stage
 from nnunet_multitask.training.resuming import ResumingMixin
@@ -89,8 +89,8 @@ class TrainingSettingsMixin(SteppingMixin, ResumingMixin):
         self.seed_epoch()
         super().initialize()
         if self.device.type == "cpu" and self.schedule.cpu_precision == "bfloat16":
-            train_in_bfloat16(self.network)
-            self.print_to_log_file("forward passes of training run in bfloat16")
+            run_in_bfloat16(self.network)
+            self.print_to_log_file("forward passes of training and validation run in bfloat16")
         self.seed_epoch()  # again, since networks with more parameters have drawn more numbers
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
