@@ -11,8 +11,8 @@ from torch import nn
 def run_in_bfloat16(network: nn.Module) -> None:
     """Let a network's forward passes run in bfloat16 where torch's autocast on the CPU thinks it safe.
 
-    What a pass returns is single precision, so that losses and sums over tiles are; so are weights, gradients of weights
-    and optimiser. bfloat16 has the range of single precision, hence no scaling of the loss.
+    What a pass returns is single precision, so that losses and sums over tiles are; so are weights, their gradients and
+    the optimiser. bfloat16 has the range of single precision, hence no scaling of the loss.
 
     Args:
         network: on the CPU; the passes of this instance change.
