@@ -43,7 +43,8 @@ def make_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
     A variant's number is the mean over its repeats (seeds), each computed over all cases out of fold; repeats without
     all folds of the others are left out. The difference of DSC pairs the cases of the seeds that both have: the mean
-    over the seeds of each case, then over the cases, with a BCa interval that draws patients.
+    over the seeds of each case, then over the cases, with a BCa interval that draws patients. A variant all of whose
+    masks are empty segments nothing: it has neither DSC nor volumes.
     """
     by_variant: dict[tuple[str, str], dict[int, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
@@ -59,7 +60,7 @@ def make_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
         if whole:
             entry = _entry(whole)
             common = sorted(set(whole) & set(vanilla)) if variant != VANILLA else []
-            if common:
+            if common and entry["dsc"] is not None:
                 entry["dsc_difference"] = _difference([whole[s] for s in common], [vanilla[s] for s in common])
             table.append({"cohort": cohort, "variant": variant, **entry})
     return table
@@ -68,6 +69,8 @@ def make_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def _entry(seeds: Mapping[int, Mapping[str, Row]]) -> dict[str, Any]:
     repeats = [list(found.values()) for found in seeds.values()]
     truth = [[row.positive for row in found] for found in repeats]
+    segments = any(row.volume_ml for found in repeats for row in found)
+    by_seed = [statistics.fmean(_dsc(row) for row in found) for found in repeats]
     aucs, rules = [], []
     for labels, found in zip(truth, repeats, strict=True):
         if all(row.probability is not None for row in found):
@@ -80,9 +83,9 @@ def _entry(seeds: Mapping[int, Mapping[str, Row]]) -> dict[str, Any]:
         "auc": statistics.fmean(aucs) if aucs else None,
         "auc_by_seed": aucs,
         "auc_interval": _auc_interval(seeds) if aucs else None,
-        "auc_of_predicted_volume": statistics.fmean(rules),
-        "dsc": statistics.fmean(_dsc(row) for found in repeats for row in found),
-        "dsc_by_seed": [statistics.fmean(_dsc(row) for row in found) for found in repeats],
+        "auc_of_predicted_volume": statistics.fmean(rules) if segments else None,
+        "dsc": statistics.fmean(by_seed) if segments else None,
+        "dsc_by_seed": by_seed if segments else [],
         "dsc_difference": None,
     }
 
@@ -115,14 +118,15 @@ def as_text(table: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the lines of the table."""
     lines = [f"{'cohort':12}{'variant':21}{'seeds':>6}{'AUC':>7}{'DSC':>7}{'DSC difference':>24}{'AUC of volume':>15}"]
     for entry in table:
-        auc = "-" if entry["auc"] is None else f"{entry['auc']:.3f}"
+        auc, dsc, of_volume = (
+            "-" if entry[name] is None else f"{entry[name]:.3f}" for name in ("auc", "dsc", "auc_of_predicted_volume")
+        )
         shown = "-"
         if (difference := entry["dsc_difference"]) is not None:
             low, high = difference["interval"]
             ends = "" if low is None else f" ({low:+.3f} to {high:+.3f})"
             shown = f"{difference['mean']:+.4f}{ends}"
         lines.append(
-            f"{entry['cohort']:12}{entry['variant']:21}{len(entry['seeds']):>6}{auc:>7}{entry['dsc']:>7.3f}{shown:>24}"
-            f"{entry['auc_of_predicted_volume']:>15.3f}"
+            f"{entry['cohort']:12}{entry['variant']:21}{len(entry['seeds']):>6}{auc:>7}{dsc:>7}{shown:>24}{of_volume:>15}"
         )
     return lines

@@ -131,6 +131,7 @@ VARIANTS = {
     "uncertainty": Variant(settings={"loss_balancing": "uncertainty"}),
     "gradnorm": Variant(settings={"loss_balancing": "gradnorm"}),
     "pcgrad": Variant(settings={"loss_balancing": "pcgrad"}),
+    "weight decay 0.0001": Variant(schedule={"weight_decay": 1e-4}),
 }
 
 

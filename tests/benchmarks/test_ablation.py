@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +51,15 @@ def test_entries_by_hand(parts):
     assert ours["dsc_difference"]["mean"] == pytest.approx(0.03)
     # positives are 1, 3, ... 11: of 36 pairs 21 are in order
     assert ours["auc_of_predicted_volume"] == pytest.approx(21 / 36)
+
+
+def test_a_network_without_masks_has_no_dsc(parts):
+    rows, table, _ = parts
+    empty = [replace(row, volume_ml=0.0) for row in make_rows(rows, "classification only", 0.0, (0.2, 0.9))]
+    entry = table.make_table(make_rows(rows, "vanilla", 0.80) + empty)[1]
+    assert entry["auc"] == 1.0
+    assert [entry[name] for name in ("dsc", "dsc_difference", "auc_of_predicted_volume")] == [None, None, None]
+    assert table.as_text([entry])[1].split()[-4:] == ["1.000", "-", "-", "-"]
 
 
 def test_a_seed_without_all_folds_is_left_out(parts):
