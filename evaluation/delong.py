@@ -20,7 +20,7 @@ class AucDifference:
     Args:
         auc, other_auc: of the first and the second score.
         difference: the first minus the second.
-        low, high: ends of the interval of the difference.
+        low, high: ends of the interval of the difference, cut at -1 and 1.
         z: difference over its standard error.
         p: two-sided.
         reason: "one_class" (no AUC), "one_case_of_a_class" (no variance), "no_variance" (both order the cases alike).
@@ -117,7 +117,8 @@ def delong_test(
     error = math.sqrt(variance)
     z, width = difference / error, float(stats.norm.ppf((1 + confidence) / 2)) * error
     p = float(2 * stats.norm.sf(abs(z)))
-    return AucDifference(len(labels), auc, other, difference, difference - width, difference + width, z, p, confidence)
+    low, high = max(-1.0, difference - width), min(1.0, difference + width)
+    return AucDifference(len(labels), auc, other, difference, low, high, z, p, confidence)
 
 
 def _placements(

@@ -50,6 +50,12 @@ def test_difference_agrees_with_mlstatkit(digits: int) -> None:
         assert found.difference == pytest.approx((found.low + found.high) / 2)
 
 
+def test_the_interval_of_a_difference_is_cut_where_none_can_be() -> None:
+    truth, first, second = [0, 0, 1, 1], [0, 2, 1, 3], [3, 1, 2, 0]  # AUC 0.75 and 0.25
+    found = delong_test(truth, first, second)
+    assert (found.difference, found.low, found.high) == (0.5, pytest.approx(-0.8859, abs=1e-4), 1.0)
+
+
 def test_coverage_in_small_sets() -> None:
     rng = np.random.default_rng(0)
     for (positives, negatives), auc in (((11, 11), 0.9), ((20, 40), 0.9), ((50, 50), 0.75)):
