@@ -1,4 +1,4 @@
-"""The table of the ablation: AUC and DSC of each variant out of fold, and its DSC difference to vanilla nnU-Net."""
+"""The table of the ablation: out of fold, the AUC of each variant beside the defaults', its DSC beside nnU-Net's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from _ablation_rows import Row, read_rows
 from _harness import Figure, finish
 from sklearn.metrics import roc_auc_score
 
-from nnunet_multitask.evaluation.delong import delong_interval
+from nnunet_multitask.evaluation.delong import delong_interval, delong_test
 from nnunet_multitask.evaluation.paired_scores import mean_interval
 
 OURS, VANILLA = "multitask", "vanilla"
@@ -33,7 +33,7 @@ def report(args: argparse.Namespace) -> int:
             cohort = entry["cohort"]
             figures.append(Figure(f"AUC, {cohort}", entry["auc"] or 0, MIN_AUC[cohort], at_least=True))
             if entry["dsc_difference"] is not None:
-                difference = entry["dsc_difference"]["mean"]
+                difference = entry["dsc_difference"]["difference"]
                 figures.append(Figure(f"DSC difference, {cohort}", difference, MIN_DSC_DIFFERENCE, at_least=True))
     return finish("ablation", args, figures, {"table": table}, ("torch", "nnunetv2", "scikit-learn"))
 
@@ -42,9 +42,10 @@ def make_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return one entry for each cohort and variant.
 
     A variant's number is the mean over its repeats (seeds), each computed over all cases out of fold; repeats without
-    all folds of the others are left out. The difference of DSC pairs the cases of the seeds that both have: the mean
-    over the seeds of each case, then over the cases, with a BCa interval that draws patients. A variant all of whose
-    masks are empty segments nothing: it has neither DSC nor volumes.
+    all folds of the others are left out. Differences pair the cases of the seeds that both have: of DSC, to vanilla
+    nnU-Net, the mean over the seeds of each case, then over the cases, with a BCa interval that draws patients; of the
+    AUC, to the multi-task trainer with its defaults, that of the mean probability over the seeds, with DeLong's
+    interval. A variant all of whose masks are empty segments nothing: it has neither DSC nor volumes.
     """
     by_variant: dict[tuple[str, str], dict[int, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
@@ -54,14 +55,19 @@ def make_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
         for cohort in dict.fromkeys(row.cohort for row in rows)
     }
     table = []
-    for (cohort, variant), seeds in by_variant.items():
+    for (cohort, variant), seeds in sorted(by_variant.items(), key=lambda item: item[0][0]):
         whole = {seed: found for seed, found in sorted(seeds.items()) if len(found) == cases[cohort]}
-        vanilla = {s: f for s, f in by_variant.get((cohort, VANILLA), {}).items() if len(f) == cases[cohort]}
         if whole:
             entry = _entry(whole)
-            common = sorted(set(whole) & set(vanilla)) if variant != VANILLA else []
-            if common and entry["dsc"] is not None:
-                entry["dsc_difference"] = _difference([whole[s] for s in common], [vanilla[s] for s in common])
+            for peer, known, name, difference in (
+                (VANILLA, "dsc", "dsc_difference", _dsc_difference),
+                (OURS, "auc", "auc_difference", _auc_difference),
+            ):
+                others = by_variant.get((cohort, peer), {})
+                common = [seed for seed in whole if len(others.get(seed, ())) == cases[cohort]]
+                is_compared = variant != peer and common and entry[known] is not None
+                pair = [whole[seed] for seed in common], [others[seed] for seed in common]
+                entry[name] = difference(*pair) if is_compared else None
             table.append({"cohort": cohort, "variant": variant, **entry})
     return table
 
@@ -86,7 +92,6 @@ def _entry(seeds: Mapping[int, Mapping[str, Row]]) -> dict[str, Any]:
         "auc_of_predicted_volume": statistics.fmean(rules) if segments else None,
         "dsc": statistics.fmean(by_seed) if segments else None,
         "dsc_by_seed": by_seed if segments else [],
-        "dsc_difference": None,
     }
 
 
@@ -95,15 +100,24 @@ def _dsc(row: Row) -> float:
 
 
 def _auc_interval(seeds: Mapping[int, Mapping[str, Row]]) -> list[float | None]:
-    """Return DeLong's interval for the mean probability over the seeds."""
-    names = sorted(next(iter(seeds.values())))
-    mean = [statistics.fmean(found[name].probability or 0.0 for found in seeds.values()) for name in names]
-    first = next(iter(seeds.values()))
-    interval = delong_interval([bool(first[name].positive) for name in names], mean)
+    interval = delong_interval(*_mean_probabilities(list(seeds.values())))
     return [interval.low, interval.high]
 
 
-def _difference(ours: Sequence[Mapping[str, Row]], vanilla: Sequence[Mapping[str, Row]]) -> dict[str, Any]:
+def _auc_difference(one: Sequence[Mapping[str, Row]], other: Sequence[Mapping[str, Row]]) -> dict[str, Any]:
+    truth, probabilities = _mean_probabilities(one)
+    found = delong_test(truth, probabilities, _mean_probabilities(other)[1])
+    return {"difference": found.difference, "interval": [found.low, found.high], "seeds": len(one)}
+
+
+def _mean_probabilities(repeats: Sequence[Mapping[str, Row]]) -> tuple[list[bool], list[float]]:
+    """Return truth and mean probability of each case over the repeats, in the order of the cases' names."""
+    names = sorted(repeats[0])
+    truth = [bool(repeats[0][name].positive) for name in names]
+    return truth, [statistics.fmean(found[name].probability or 0.0 for found in repeats) for name in names]
+
+
+def _dsc_difference(ours: Sequence[Mapping[str, Row]], vanilla: Sequence[Mapping[str, Row]]) -> dict[str, Any]:
     names = sorted(ours[0])
     differences = np.array(
         [statistics.fmean(_dsc(a[name]) - _dsc(b[name]) for a, b in zip(ours, vanilla, strict=True)) for name in names]
@@ -111,22 +125,30 @@ def _difference(ours: Sequence[Mapping[str, Row]], vanilla: Sequence[Mapping[str
     patients = [ours[0][name].patient for name in names]
     units = np.unique(patients, return_inverse=True)[1]
     interval = mean_interval(differences, units)
-    return {"mean": float(differences.mean()), "interval": [interval.low, interval.high], "seeds": len(ours)}
+    return {"difference": float(differences.mean()), "interval": [interval.low, interval.high], "seeds": len(ours)}
 
 
 def as_text(table: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the lines of the table."""
-    lines = [f"{'cohort':12}{'variant':21}{'seeds':>6}{'AUC':>7}{'DSC':>7}{'DSC difference':>24}{'AUC of volume':>15}"]
+    lines = [
+        f"{'cohort':12}{'variant':20}{'seeds':>5}{'AUC':>7}{'minus that of multitask':>27}{'of volume':>11}{'DSC':>7}"
+        f"{'minus that of vanilla':>30}"
+    ]
     for entry in table:
         auc, dsc, of_volume = (
             "-" if entry[name] is None else f"{entry[name]:.3f}" for name in ("auc", "dsc", "auc_of_predicted_volume")
         )
-        shown = "-"
-        if (difference := entry["dsc_difference"]) is not None:
-            low, high = difference["interval"]
-            ends = "" if low is None else f" ({low:+.3f} to {high:+.3f})"
-            shown = f"{difference['mean']:+.4f}{ends}"
+        differences = _as_text(entry["auc_difference"], 3), _as_text(entry["dsc_difference"], 4)
         lines.append(
-            f"{entry['cohort']:12}{entry['variant']:21}{len(entry['seeds']):>6}{auc:>7}{dsc:>7}{shown:>24}{of_volume:>15}"
+            f"{entry['cohort']:12}{entry['variant']:20}{len(entry['seeds']):>5}{auc:>7}{differences[0]:>27}{of_volume:>11}"
+            f"{dsc:>7}{differences[1]:>30}"
         )
     return lines
+
+
+def _as_text(difference: Mapping[str, Any] | None, digits: int) -> str:
+    if difference is None:
+        return "-"
+    low, high = difference["interval"]
+    ends = "" if low is None else f" ({low:+.{digits}f} to {high:+.{digits}f})"
+    return f"{difference['difference']:+.{digits}f}{ends}"

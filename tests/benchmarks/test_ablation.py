@@ -39,8 +39,9 @@ def test_entries_by_hand(parts):
         make_rows(rows, "vanilla", 0.80)
         + make_rows(rows, "multitask", 0.83, (0.2, 0.9))
         + make_rows(rows, "multitask", 0.81, (0.6, 0.4), seed=2)
+        + make_rows(rows, "detached", 0.80, (0.6, 0.4))
     )
-    vanilla, ours = entries
+    vanilla, ours, detached = entries
     assert (vanilla["variant"], vanilla["auc"], vanilla["dsc_difference"]) == ("vanilla", None, None)
     assert vanilla["dsc"] == pytest.approx(0.8055)
     assert ours["auc_by_seed"] == [1.0, 0.0]
@@ -48,7 +49,9 @@ def test_entries_by_hand(parts):
     assert ours["dsc_by_seed"] == pytest.approx([0.8355, 0.8155])
     # paired with the one seed that both have
     assert ours["dsc_difference"]["seeds"] == 1
-    assert ours["dsc_difference"]["mean"] == pytest.approx(0.03)
+    assert ours["dsc_difference"]["difference"] == pytest.approx(0.03)
+    assert detached["auc_difference"] == {"difference": -1.0, "interval": [None, None], "seeds": 1}
+    assert (vanilla["auc_difference"], ours["auc_difference"]) == (None, None)
     # positives are 1, 3, ... 11: of 36 pairs 21 are in order
     assert ours["auc_of_predicted_volume"] == pytest.approx(21 / 36)
 
@@ -59,7 +62,7 @@ def test_a_network_without_masks_has_no_dsc(parts):
     entry = table.make_table(make_rows(rows, "vanilla", 0.80) + empty)[1]
     assert entry["auc"] == 1.0
     assert [entry[name] for name in ("dsc", "dsc_difference", "auc_of_predicted_volume")] == [None, None, None]
-    assert table.as_text([entry])[1].split()[-4:] == ["1.000", "-", "-", "-"]
+    assert table.as_text([entry])[1].split()[-5:] == ["1.000", "-", "-", "-", "-"]
 
 
 def test_a_seed_without_all_folds_is_left_out(parts):
