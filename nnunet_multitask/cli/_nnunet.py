@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_multitask.datasets import find_dataset, required_folder
 from nnunet_multitask.documents import read_json
+from nnunet_multitask.environment import VARIABLE
 from nnunet_multitask.errors import InputError
 
 if TYPE_CHECKING:
@@ -205,4 +206,5 @@ def find_trainer(name: str) -> Any:
 
         ours = ", ".join(multitask_trainers.__all__)
         fault = f"expected a trainer of nnU-Net or one of {ours}, got none"
-        raise InputError("unknown-trainer", f"-tr {name}", fault, "correct it") from error
+        remedy = f"correct it, or name the folder of your own trainer in {VARIABLE}"
+        raise InputError("unknown-trainer", f"-tr {name}", fault, remedy) from error

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from nnunet_multitask import environment
 from nnunet_multitask.documents import read_json
@@ -41,7 +44,7 @@ def load_model_folder(
 
     Raises:
         InputError: no trained model there, one without heads, a checkpoint that is damaged or would run something,
-            plans that would, folds of different models, weights of another network.
+            plans that would, folds of different models, a trainer that is not found, weights of another network.
     """
     if use_folds is None:
         use_folds = finished_folds(folder, checkpoint_name)
@@ -54,6 +57,7 @@ def load_model_folder(
         checkpoints = {fold: load_checkpoint_file(file) for fold, file in files.items()}
         check_same_model(folder, checkpoints, files)
         plans_file = folder / "plans.json"
+        _check_trainer(next(iter(checkpoints.values()))["trainer_name"], next(iter(files.values())))
         check_layers(read_json(plans_file), next(iter(checkpoints.values()))["init_args"]["configuration"], plans_file)
         with loading_weights(next(iter(files.values()))):  # nnU-Net loads those of the first fold
             nnUNetPredictor.initialize_from_trained_model_folder(predictor, str(folder), use_folds, checkpoint_name)
@@ -68,6 +72,21 @@ def load_model_folder(
         "folds": list(use_folds),
         "checkpoint_sha256": {fold: sha256_of(file) for fold, file in files.items()},
     }
+
+
+def _check_trainer(name: str, where: Path) -> None:
+    """Refuse a checkpoint whose trainer nnU-Net cannot find: that builds the network.
+
+    Raises:
+        InputError: it is neither nnU-Net's nor in a folder of ``nnUNet_extTrainer``.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells where it looks, and again when it loads
+            recursive_find_trainer_class_by_name(name)
+    except RuntimeError as error:
+        fault = f"expected its trainer {name} in nnU-Net or in a folder of {environment.VARIABLE}, found none"
+        remedy = f"name the folder of its file in {environment.VARIABLE}"
+        raise InputError("unknown-trainer", where, fault, remedy) from error
 
 
 def check_images_alone(predictor: nnUNetPredictor, folder: Path) -> None:

@@ -151,6 +151,7 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         self.patch_labels = PatchLabels(
             self.case_labels,
             self.sidecar,
+            mask_labels=[int(label) for label in labels.foreground_labels],
             regions=labels.foreground_regions if labels.has_regions else None,
             ignore_label=labels.ignore_label,
             empty_patch_weight=self.config.empty_patch_weight,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,13 +27,14 @@ class PatchLabels:
     Args:
         case_labels: the labels of the cases.
         sidecar: their slices.
+        mask_labels: what the mask may hold beside background and ignore label.
         regions: regions of the mask in the order of the target's channels, None for a target of labels.
         ignore_label: the ignore label of the mask, None where there is none.
         empty_patch_weight: weight, 0 to 1, of a patch without foreground that carries the label of its case.
         where: file that an error names.
 
     Raises:
-        InputErrors: with regions, ``present_if_label`` lists mask labels that are no region.
+        InputErrors: ``present_if_label`` lists mask labels that there are not, or with regions that are no region.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class PatchLabels:
         case_labels: CaseLabels,
         sidecar: LabelSidecar,
         *,
+        mask_labels: Collection[int],
         regions: Sequence[Any] | None,
         ignore_label: int | None,
         empty_patch_weight: float,
@@ -51,6 +53,7 @@ class PatchLabels:
         self.has_regions = regions is not None
         self.ignore_label = ignore_label
         self.empty_patch_weight = empty_patch_weight
+        self._check_mask_labels(mask_labels, where)
         self._channels = {} if regions is None else self._channels_of(regions, where)
         self._slices = {
             (case_id, name): [None if label is None else self.targets[name].encode(label) for label in labels]
@@ -125,6 +128,19 @@ class PatchLabels:
             return torch.zeros(len(finest), dtype=torch.bool)
         ignored = finest[:, -1] > 0 if self.has_regions else finest == self.ignore_label
         return ignored.flatten(1).any(dim=1).cpu()
+
+    def _check_mask_labels(self, known: Collection[int], where: str) -> None:
+        """Refuse mask labels that no mask has: of every patch they would say that the class is absent."""
+        errors = []
+        for name, target in self.targets.items():
+            for class_name, mask_labels in target.present_if_label.items():
+                if unknown := sorted(set(mask_labels) - set(known)):
+                    place = f"{where}: targets/{name}/present_if_label/{class_name}"
+                    fault = f"expected mask labels among {sorted(known)}, got {unknown}"
+                    remedy = "correct it, or the labels of dataset.json"
+                    errors.append(InputError("unknown-mask-label", place, fault, remedy))
+        if errors:
+            raise InputErrors(errors)
 
     def _channels_of(self, regions: Sequence[Any], where: str) -> dict[tuple[str, str], int]:
         sets = [{region} if isinstance(region, int) else set(region) for region in regions]

@@ -7,11 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunet_multitask.config import config_from_plans
 from nnunet_multitask.datasets import optional_folder, required_folder
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.evaluation.trained_models import read_splits
 from nnunet_multitask.inference.checkpoints import load_checkpoint_file
 from nnunet_multitask.training.supervision import load_sidecar
 
@@ -129,19 +132,29 @@ def check_pretrained(trainer: type, path: Path, *, has_branch: bool) -> None:
         )
 
 
-def check_previous_stage(folder: Path, case_ids: Sequence[str], previous: str) -> None:
-    """Refuse a cascade whose cases the previous stage has not predicted.
+def check_previous_stage(trainer: type, plans: Mapping[str, Any], configuration: str, fold: int | str) -> None:
+    """Refuse a cascade whose cases the previous stage has not predicted; other configurations pass.
+
+    nnU-Net makes the folder of the fold when it makes the trainer: this is called before.
 
     Args:
-        folder: where the previous stage's validation leaves its predictions.
-        case_ids: the cases of training and validation.
-        previous: name of the previous stage.
+        trainer: class of the trainer; nnU-Net looks for the predictions of a trainer of the same name.
+        plans: with the dataset's name.
+        configuration: what is to be trained.
+        fold: its cases are those of ``splits_final.json``; all of the dataset where that has no such fold.
 
     Raises:
         InputError: cases without prediction.
     """
+    settings = PlansManager(dict(plans)).get_configuration(configuration)
+    previous = settings.previous_stage_name
+    if previous is None:
+        return
+    dataset = str(plans["dataset_name"])
+    model = f"{trainer.__name__}__{plans['plans_name']}__{previous}"
+    folder = required_folder("nnUNet_results") / dataset / model / "predicted_next_stage" / configuration
     found = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
-    missing = sorted(set(case_ids) - found)
+    missing = sorted(_cases_of_fold(required_folder("nnUNet_preprocessed") / dataset, settings, fold) - found)
     if missing:
         named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise InputError(
@@ -150,6 +163,15 @@ def check_previous_stage(folder: Path, case_ids: Sequence[str], previous: str) -
             f"expected a prediction of {previous} for every case, got none for {named}",
             f"train every fold of {previous} to its end with the same trainer and plans: its validation writes them",
         )
+
+
+def _cases_of_fold(preprocessed: Path, settings: ConfigurationManager, fold: int | str) -> set[str]:
+    splits_file = preprocessed / "splits_final.json"
+    splits = read_splits(splits_file) if splits_file.is_file() else []
+    if isinstance(fold, int) and fold < len(splits):
+        return {*splits[fold]["train"], *splits[fold]["val"]}
+    cases = str(preprocessed / settings.data_identifier)
+    return set(infer_dataset_class(cases).get_identifiers(cases))
 
 
 def _is_foreign(base: type) -> bool:

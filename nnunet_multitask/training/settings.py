@@ -67,6 +67,7 @@ class TrainingSettingsMixin(SteppingMixin, ResumingMixin):
             required_folder("nnUNet_results")  # names it; nnU-Net would fail with a TypeError
         check_nothing_is_lost(type(self), TrainingSettingsMixin, ("configure_optimizers",))
         schedule_from_plans(plans, self.default_schedule)  # refused before nnU-Net makes its folders
+        check_previous_stage(type(self), plans, configuration, fold)
         super().__init__(plans, configuration, fold, dataset_json, device)
         schedule = schedule_from_plans(self.plans_manager.plans, self._schedule_of_bases())
         self.schedule = schedule
@@ -140,14 +141,10 @@ class TrainingSettingsMixin(SteppingMixin, ResumingMixin):
         """Return nnU-Net's datasets; from the list of the training cases the loader draws, so it is repeated here.
 
         Raises:
-            InputError: a cascade whose previous stage has left no predictions, or no sidecar to sample by.
+            InputError: no sidecar to sample by.
             InputErrors: cases without entry in the sidecar.
         """
         dataset_tr, dataset_val = super().get_tr_and_val_datasets()
-        if self.is_cascaded:
-            case_ids = [*dataset_tr.identifiers, *dataset_val.identifiers]
-            folder = Path(self.folder_with_segs_from_previous_stage)
-            check_previous_stage(folder, case_ids, self.configuration_manager.previous_stage_name)
         how = self.schedule.case_sampling
         if how != "natural":
             where = Path(self.preprocessed_dataset_folder_base) / SIDECAR_NAME

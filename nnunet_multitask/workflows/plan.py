@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_multitask.dataset_conversion.dataset_json_checks import label_values, read_dataset_json
+from nnunet_multitask.dataset_conversion.sidecar_checks import rule_faults
 from nnunet_multitask.datasets import find_dataset, required_folder
 from nnunet_multitask.documents import read_json
-from nnunet_multitask.errors import InputError
+from nnunet_multitask.errors import InputError, InputErrors
 from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
 from nnunet_multitask.workflows.annotated_cases import MaskContent, annotated_only, label_only_cases, mask_contents
 from nnunet_multitask.workflows.plans_names import check_plans_name
@@ -112,7 +114,7 @@ def plan_and_preprocess(datasets: Sequence[str], options: PlanOptions) -> list[P
     ids = [_unique_id(folder) for folder in folders]
     for folder in folders:
         if (folder / SIDECAR_NAME).is_file():
-            read_sidecar(folder / SIDECAR_NAME)  # hours of preprocessing should not end at a misspelt class
+            _check_sidecar(folder)
     contents = [mask_contents(folder, options.fingerprint_processes, options.progress) for folder in folders]
     for folder, content, dataset_id in zip(folders, contents, ids, strict=True):
         _extract_fingerprint(extractor, preprocessed / folder.name, dataset_id, content, options)
@@ -148,6 +150,15 @@ def _check_numbers(options: PlanOptions) -> None:
         for value in values:
             if not (math.isfinite(value) and value > 0):
                 raise InputError("bad-option", option, f"expected numbers above 0, got {value}", "correct it")
+
+
+def _check_sidecar(folder: Path) -> None:
+    """Refuse class labels that training would refuse: hours of preprocessing should not end at a misspelt class."""
+    sidecar = read_sidecar(folder / SIDECAR_NAME)
+    labels = label_values(read_dataset_json(folder / "dataset.json")["labels"])
+    faults = list(rule_faults(sidecar, labels, folder / SIDECAR_NAME))
+    if faults:
+        raise InputErrors(faults)
 
 
 def _check_configurations(plans: Path, wanted: Sequence[str]) -> None:

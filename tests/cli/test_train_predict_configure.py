@@ -117,6 +117,7 @@ def test_train_names_its_trainers(folders, capfd):
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("ERROR")]
     assert "[unknown-trainer] -tr nope" in line
     assert "nnUNetTrainerMultiTask, nnUNetTrainerMultiTaskShort" in line
+    assert line.endswith("-> correct it, or name the folder of your own trainer in nnUNet_extTrainer")
     assert not any((folders / "nnUNet_results").iterdir())
 
 

@@ -89,6 +89,14 @@ def test_folds_of_other_trainers(model, refused):
     assert "got nnUNetTrainerMultiTask_ResNet3D -> predict with -f the folds of one model" in line
 
 
+def test_a_trainer_that_is_not_found(model, refused):
+    for fold in (0, 1):
+        edit(model / f"fold_{fold}" / FINAL, lambda found: found.update(trainer_name="Mine"))
+    line = refused()
+    assert f"[unknown-trainer] {model / 'fold_0' / FINAL}: expected its trainer Mine in nnU-Net or in a folder" in line
+    assert line.endswith("-> name the folder of its file in nnUNet_extTrainer")
+
+
 def test_a_stock_checkpoint_under_our_trainers_name(model, refused):
     def lose_heads(checkpoint):
         for name in [name for name in checkpoint["network_weights"] if name.startswith("heads.")]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,13 @@ def patch_labels(target, case, *, regions=None, ignore_label=None):
     sidecar = LabelSidecar({target.name: target}, {"a": case})
     labels = CaseLabels(sidecar.targets, sidecar, ["a"], "class_labels.json")
     return PatchLabels(
-        labels, sidecar, regions=regions, ignore_label=ignore_label, empty_patch_weight=0.25, where="class_labels.json"
+        labels,
+        sidecar,
+        mask_labels=[1, 2],
+        regions=regions,
+        ignore_label=ignore_label,
+        empty_patch_weight=0.25,
+        where="class_labels.json",
     )
 
 
@@ -121,6 +129,14 @@ def test_mask_labels_that_are_no_region_are_named():
     message = r"\[no-region\] .*targets/seen/present_if_label/yes: .*\[\[1\], \[2\]\], got \[1, 2\]"
     with pytest.raises(InputErrors, match=message):
         patch_labels(SEEN, Case(), regions=[1, 2])
+
+
+@pytest.mark.parametrize("regions", [None, [(1, 2), 2]])
+def test_mask_labels_that_dataset_json_lacks_are_named(regions):
+    other = replace(SEEN, present_if_label={"yes": (2, 3)})
+    message = r"\[unknown-mask-label\] .*targets/seen/present_if_label/yes: expected .* among \[1, 2\], got \[3\]"
+    with pytest.raises(InputErrors, match=message):
+        patch_labels(other, Case(), regions=regions)
 
 
 def test_targets_that_patches_are_labelled_for():

@@ -13,7 +13,7 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 from nnunet_multitask.config import SHORT_SCHEDULE, ScheduleConfig
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.training.multitask import MultiTaskMixin
-from nnunet_multitask.training.preconditions import check_pretrained, check_previous_stage
+from nnunet_multitask.training.preconditions import check_pretrained
 from nnunet_multitask.training.settings import ShortScheduleMixin, TrainingSettingsMixin
 from nnunet_multitask.training.trainers import nnUNetTrainerBaseline, nnUNetTrainerMultiTask
 
@@ -109,18 +109,6 @@ def test_plans_go_before_own_default_before_nnunets_trainer(micro_env, tmp_path,
     dataset = json.loads((micro_env.preprocessed / "dataset.json").read_text())
     trainer = kind({**plans, "continue_training": False}, "3d_fullres", 0, dataset, torch.device("cpu"))
     assert trainer.num_epochs == trainer.schedule.epochs == epochs
-
-
-def test_previous_stage_is_needed_for_every_case(tmp_path):
-    with pytest.raises(
-        InputError, match=r"\[missing-previous-stage\] .*3d_lowres for every case, got none for a, b -> "
-    ):
-        check_previous_stage(tmp_path / "none", ["b", "a"], "3d_lowres")
-    for name in ("a.1.b2nd", "b.npz"):
-        (tmp_path / name).touch()
-    check_previous_stage(tmp_path, ["a.1", "b"], "3d_lowres")
-    with pytest.raises(InputError, match=r"got none for c1, c2, c3, c4, c5 and 2 more"):
-        check_previous_stage(tmp_path, ["b", *(f"c{i}" for i in range(1, 8))], "3d_lowres")
 
 
 def test_pretrained_weights_must_have_a_branch_where_the_trainer_has_one(tmp_path):

@@ -18,6 +18,7 @@ from nnunet_multitask.workflows.plan import PlanOptions, plan_and_preprocess
 
 IGNORE = 2
 LABEL_ONLY = ("only_1", "only_2")
+SUBTYPE = {"type": "multiclass", "classes": ["IPH", "IVH"]}
 
 
 @pytest.fixture
@@ -157,6 +158,15 @@ def test_faults_come_before_the_work(folders, micro_env, monkeypatch, edit):
     edit(raw / "class_labels.json", lambda document: document["targets"]["subtype"].update(type="ordinal"))
     with pytest.raises(InputErrors, match=r"class_labels.json: targets/subtype/type: 'ordinal'"):
         plan_and_preprocess(["901"], PlanOptions())
+    rule = {"type": "binary", "classes": ["no", "yes"], "present_if_label": {"yes": [2]}}
+    edit(raw / "class_labels.json", lambda document: document["targets"].update(subtype=SUBTYPE, seen=rule))
+    with pytest.raises(InputErrors, match=r"\[unknown-mask-label\] .*present_if_label/yes: .* among \[1\], got \[2\]"):
+        plan_and_preprocess(["901"], PlanOptions())
+    regions = {"background": 0, "whole": [1, 2], "core": 1}
+    edit(raw / "dataset.json", lambda document: document.update(labels=regions, regions_class_order=[2, 1]))
+    with pytest.raises(InputErrors, match=r"\[rule-without-region\] .*one region \(whole \[1, 2\], core \[1\]\), got"):
+        plan_and_preprocess(["901"], PlanOptions())
+    assert not preprocessed.exists()
     monkeypatch.delenv("nnUNet_preprocessed")
     with pytest.raises(InputError, match=r"\[unset-variable\] environment variable nnUNet_preprocessed"):
         plan_and_preprocess(["901"], PlanOptions())
