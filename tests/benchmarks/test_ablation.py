@@ -71,6 +71,12 @@ def test_a_seed_without_all_folds_is_left_out(parts):
     assert [entry["variant"] for entry in table.make_table(found)] == ["vanilla"]
 
 
+def test_the_documented_table_is_that_of_the_rows(parts):
+    rows, table, _ = parts
+    page = (BENCHMARKS.parent / "docs" / "training.md").read_text(encoding="utf-8")
+    assert "\n".join(table.as_text(table.make_table(rows.read_rows(rows.RESULTS_FILE)))) in page
+
+
 def test_rows_are_read_as_they_were_written(parts, tmp_path):
     rows, _, _ = parts
     path = tmp_path / "results" / "cases.csv"
