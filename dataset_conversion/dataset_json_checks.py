@@ -8,6 +8,7 @@ from typing import Any
 
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.labels import has_regions
 
 IGNORE = "ignore"
 
@@ -48,6 +49,11 @@ def label_values(labels: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(sorted(set(value if isinstance(value, list) else [value]))) for name, value in labels.items()}
 
 
+def segments(labels: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return those of ``label_values`` that a network segments: neither background nor ignore label."""
+    return {name: values for name, values in labels.items() if name != IGNORE and values != (0,)}
+
+
 def dataset_json_faults(document: Mapping[str, Any], path: Path) -> list[InputError]:
     """Return what nnU-Net would stop at in channels, labels and regions, and what is not as it should be.
 
@@ -72,8 +78,8 @@ def dataset_json_faults(document: Mapping[str, Any], path: Path) -> list[InputEr
         add("labels/ignore", f"expected the highest value, {max(known) + 1}, got {got}", "renumber it")
     elif known != set(range(max(known, default=0) + 1)):
         add("labels", f"expected the values 0 to {max(known)} without a gap, got {sorted(known)}", "renumber them")
-    regions = [name for name, values in labels.items() if name != IGNORE and values != (0,)]
-    if any(len(values) > 1 for values in labels.values()):
+    regions = segments(labels)
+    if has_regions(regions.values()):
         order = document.get("regions_class_order")
         if not isinstance(order, list) or len(order) != len(regions):
             fault = f"expected a value for each of the regions {', '.join(regions)}, got {order}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from nnunet_multitask.dataset_conversion.case_checks import CaseFindings
-from nnunet_multitask.dataset_conversion.dataset_json_checks import IGNORE
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.labels import LabelSidecar
 from nnunet_multitask.splits import UNKNOWN, class_counts, lacking_classes
@@ -29,33 +28,6 @@ def entry_faults(
         fault = "expected an entry for every training case, found none"
         remedy = 'add its labels, or {"labels": {}} where they are not known'
         yield InputError("case-without-entry", f"{where}: cases/{case_id}", fault, remedy)
-
-
-def rule_faults(sidecar: LabelSidecar, labels: Mapping[str, tuple[int, ...]], where: Path) -> Iterator[InputError]:
-    """Yield rules ``present_if_label`` that name other mask labels than dataset.json has.
-
-    With regions a rule is allowed only where its labels are those of one region, since the network predicts regions
-    and not the labels inside them.
-
-    Args:
-        sidecar: its targets.
-        labels: of dataset.json, name to mask values.
-        where: the sidecar's file, for messages.
-    """
-    real = {name: values for name, values in labels.items() if name != IGNORE and values != (0,)}
-    known = sorted({value for values in real.values() for value in values})
-    has_regions = any(len(values) > 1 for values in real.values())
-    for target in sidecar.targets.values():
-        for name, values in target.present_if_label.items():
-            place = f"{where}: targets/{target.name}/present_if_label/{name}"
-            unknown = sorted(set(values) - set(known))
-            if unknown:
-                fault = f"expected mask labels among {known}, got {unknown}"
-                yield InputError("unknown-mask-label", place, fault, "correct the rule or the labels of dataset.json")
-            elif has_regions and tuple(sorted(values)) not in real.values():
-                regions = ", ".join(f"{region} {list(found)}" for region, found in real.items())
-                fault = f"expected the labels of one region ({regions}), got {sorted(values)}"
-                yield InputError("rule-without-region", place, fault, "name a region's labels, or declare the region")
 
 
 def slice_count_faults(sidecar: LabelSidecar, findings: Collection[CaseFindings], where: Path) -> Iterator[InputError]:

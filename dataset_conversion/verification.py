@@ -16,12 +16,12 @@ from nnunet_multitask.dataset_conversion.dataset_json_checks import (
     dataset_json_faults,
     label_values,
     read_dataset_json,
+    segments,
 )
 from nnunet_multitask.dataset_conversion.leakage import fold_faults, read_folds, shared_groups, twin_warnings
 from nnunet_multitask.dataset_conversion.sidecar_checks import (
     class_faults,
     entry_faults,
-    rule_faults,
     slice_count_faults,
     unknown_label_warnings,
 )
@@ -30,7 +30,14 @@ from nnunet_multitask.datasets import list_cases, list_image_channels, training_
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.engines.local import map_in_order
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar, case_id_fault, read_sidecar, salvage_sidecar
+from nnunet_multitask.labels import (
+    SIDECAR_NAME,
+    LabelSidecar,
+    case_id_fault,
+    read_sidecar,
+    rule_faults,
+    salvage_sidecar,
+)
 
 REPORT_VERSION = 1
 
@@ -239,7 +246,7 @@ def _check_sidecar(
     test = {found.files.case_id for found in findings if found.files.part == "test"}
     masks = {found.files.case_id: found.mask for found in findings if found.mask is not None}
     result.errors += entry_faults(sidecar, training, test, path)
-    result.errors += rule_faults(sidecar, labels, path)
+    result.errors += rule_faults(sidecar.targets.values(), segments(labels).values(), path)
     result.errors += slice_count_faults(sidecar, findings, path)
     counted = {name: target for name, target in sidecar.targets.items() if name not in uncertain}
     result.errors += class_faults(replace(sidecar, targets=counted), training, path)

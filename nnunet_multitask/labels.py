@@ -17,9 +17,11 @@ from nnunet_multitask.targets import (
     Label,
     Target,
     TargetType,
+    has_regions,
     label_fault,
     listing,
     parse_target,
+    rule_faults,
     target_faults,
 )
 
@@ -32,8 +34,10 @@ __all__ = [
     "Target",
     "TargetType",
     "case_id_fault",
+    "has_regions",
     "parse_sidecar",
     "read_sidecar",
+    "rule_faults",
     "salvage_sidecar",
     "write_sidecar",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -144,6 +144,39 @@ def target_faults(target: Target, where: str | Path) -> list[InputError]:
         remedy = "name classes that mask labels alone can tell"
         errors.append(InputError("bad-target", f"{place}/present_if_label", fault, remedy))
     return errors
+
+
+def rule_faults(targets: Iterable[Target], segments: Collection[Sequence[int]], where: str | Path) -> list[InputError]:
+    """Return rules ``present_if_label`` that no mask can meet: every patch would be told that the class is absent.
+
+    With regions a rule must name the labels of one of them, since a network predicts regions and not the labels inside.
+
+    Args:
+        targets: those with the rules.
+        segments: the mask values of each label or region of dataset.json, without background and ignore label; a
+            region has several, and one of them makes all of them regions.
+        where: the sidecar's file, for messages.
+    """
+    known = sorted({value for values in segments for value in values})
+    regions = [sorted(set(values)) for values in segments] if has_regions(segments) else None
+    errors = []
+    for target in targets:
+        for name, values in target.present_if_label.items():
+            place = f"{where}: targets/{target.name}/present_if_label/{name}"
+            if unknown := sorted(set(values) - set(known)):
+                fault = f"expected mask labels among {known}, got {unknown}"
+                remedy = "correct the rule or the labels of dataset.json"
+                errors.append(InputError("unknown-mask-label", place, fault, remedy))
+            elif regions is not None and sorted(set(values)) not in regions:
+                fault = f"expected the labels of one region, {' or '.join(map(str, regions))}, got {sorted(values)}"
+                remedy = "name a region's labels, or declare the region in dataset.json"
+                errors.append(InputError("rule-without-region", place, fault, remedy))
+    return errors
+
+
+def has_regions(segments: Iterable[Sequence[int]]) -> bool:
+    """Say whether nnU-Net takes labels for regions, which may overlap: where one of them has several mask values."""
+    return any(len(values) > 1 for values in segments)
 
 
 def label_fault(target: Target, label: Label) -> tuple[str, str] | None:

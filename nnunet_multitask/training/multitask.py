@@ -148,11 +148,11 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         self.case_labels.check_trainable(train, where)
         self.case_validation.choose(self.sidecar, val)
         labels = self.label_manager
+        segments = labels.foreground_regions if labels.has_regions else labels.foreground_labels
         self.patch_labels = PatchLabels(
             self.case_labels,
             self.sidecar,
-            mask_labels=[int(label) for label in labels.foreground_labels],
-            regions=labels.foreground_regions if labels.has_regions else None,
+            segments=[np.atleast_1d(values).tolist() for values in segments],
             ignore_label=labels.ignore_label,
             empty_patch_weight=self.config.empty_patch_weight,
             where=str(where),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.labels import LabelSidecar, Target
+from nnunet_multitask.errors import InputErrors
+from nnunet_multitask.labels import LabelSidecar, Target, has_regions, rule_faults
 from nnunet_multitask.losses.classification import UNKNOWN
 from nnunet_multitask.training.patches import SLICES
 from nnunet_multitask.training.supervision import CaseLabels, patch_has_foreground
@@ -27,8 +27,8 @@ class PatchLabels:
     Args:
         case_labels: the labels of the cases.
         sidecar: their slices.
-        mask_labels: what the mask may hold beside background and ignore label.
-        regions: regions of the mask in the order of the target's channels, None for a target of labels.
+        segments: the mask values of each label or region in the order of the network's channels, without background
+            and ignore label; several values make a region.
         ignore_label: the ignore label of the mask, None where there is none.
         empty_patch_weight: weight, 0 to 1, of a patch without foreground that carries the label of its case.
         where: file that an error names.
@@ -42,19 +42,19 @@ class PatchLabels:
         case_labels: CaseLabels,
         sidecar: LabelSidecar,
         *,
-        mask_labels: Collection[int],
-        regions: Sequence[Any] | None,
+        segments: Sequence[Sequence[int]],
         ignore_label: int | None,
         empty_patch_weight: float,
         where: str,
     ) -> None:
         self.case_labels = case_labels
         self.targets = case_labels.targets
-        self.has_regions = regions is not None
+        self.has_regions = has_regions(segments)
         self.ignore_label = ignore_label
         self.empty_patch_weight = empty_patch_weight
-        self._check_mask_labels(mask_labels, where)
-        self._channels = {} if regions is None else self._channels_of(regions, where)
+        if faults := rule_faults(self.targets.values(), segments, where):
+            raise InputErrors(faults)
+        self._segments = [set(values) for values in segments]
         self._slices = {
             (case_id, name): [None if label is None else self.targets[name].encode(label) for label in labels]
             for case_id, case in sidecar.cases.items()
@@ -113,7 +113,7 @@ class PatchLabels:
         for class_name, mask_labels in target.present_if_label.items():
             column = 0 if target.type == "binary" else target.classes.index(class_name)
             if self.has_regions:
-                found = finest[:, self._channels[target.name, class_name]] > 0
+                found = finest[:, self._segments.index(set(mask_labels))] > 0
             else:
                 found = torch.isin(finest, torch.tensor(mask_labels, dtype=finest.dtype, device=finest.device))
             voxels = found.flatten(1).sum(dim=1).cpu()
@@ -128,34 +128,6 @@ class PatchLabels:
             return torch.zeros(len(finest), dtype=torch.bool)
         ignored = finest[:, -1] > 0 if self.has_regions else finest == self.ignore_label
         return ignored.flatten(1).any(dim=1).cpu()
-
-    def _check_mask_labels(self, known: Collection[int], where: str) -> None:
-        """Refuse mask labels that no mask has: of every patch they would say that the class is absent."""
-        errors = []
-        for name, target in self.targets.items():
-            for class_name, mask_labels in target.present_if_label.items():
-                if unknown := sorted(set(mask_labels) - set(known)):
-                    place = f"{where}: targets/{name}/present_if_label/{class_name}"
-                    fault = f"expected mask labels among {sorted(known)}, got {unknown}"
-                    remedy = "correct it, or the labels of dataset.json"
-                    errors.append(InputError("unknown-mask-label", place, fault, remedy))
-        if errors:
-            raise InputErrors(errors)
-
-    def _channels_of(self, regions: Sequence[Any], where: str) -> dict[tuple[str, str], int]:
-        sets = [{region} if isinstance(region, int) else set(region) for region in regions]
-        channels, errors = {}, []
-        for name, target in self.targets.items():
-            for class_name, mask_labels in target.present_if_label.items():
-                if set(mask_labels) in sets:
-                    channels[name, class_name] = sets.index(set(mask_labels))
-                    continue
-                fault = f"expected the mask labels of a region, {[sorted(s) for s in sets]}, got {list(mask_labels)}"
-                place = f"{where}: targets/{name}/present_if_label/{class_name}"
-                errors.append(InputError("no-region", place, fault, "list the labels of one region of dataset.json"))
-        if errors:
-            raise InputErrors(errors)
-        return channels
 
 
 def targets_of_patches(sidecar: LabelSidecar) -> list[str]:

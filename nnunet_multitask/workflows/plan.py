@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_multitask.dataset_conversion.dataset_json_checks import label_values, read_dataset_json
-from nnunet_multitask.dataset_conversion.sidecar_checks import rule_faults
+from nnunet_multitask.dataset_conversion.dataset_json_checks import label_values, read_dataset_json, segments
 from nnunet_multitask.datasets import find_dataset, required_folder
 from nnunet_multitask.documents import read_json
 from nnunet_multitask.errors import InputError, InputErrors
-from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar
+from nnunet_multitask.labels import SIDECAR_NAME, read_sidecar, rule_faults
 from nnunet_multitask.workflows.annotated_cases import MaskContent, annotated_only, label_only_cases, mask_contents
 from nnunet_multitask.workflows.plans_names import check_plans_name
 
@@ -156,7 +155,7 @@ def _check_sidecar(folder: Path) -> None:
     """Refuse class labels that training would refuse: hours of preprocessing should not end at a misspelt class."""
     sidecar = read_sidecar(folder / SIDECAR_NAME)
     labels = label_values(read_dataset_json(folder / "dataset.json")["labels"])
-    faults = list(rule_faults(sidecar, labels, folder / SIDECAR_NAME))
+    faults = rule_faults(sidecar.targets.values(), segments(labels).values(), folder / SIDECAR_NAME)
     if faults:
         raise InputErrors(faults)
 

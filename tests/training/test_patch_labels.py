@@ -21,14 +21,13 @@ SEEN = Target("seen", "binary", ("no", "yes"), present_if_label={"yes": (1, 2)},
 SEEN_KINDS = Target("seen", "multilabel", ("IPH", "IVH"), present_if_label={"IVH": (2,)}, min_voxels=2)
 
 
-def patch_labels(target, case, *, regions=None, ignore_label=None):
+def patch_labels(target, case, *, segments=((1,), (2,)), ignore_label=None):
     sidecar = LabelSidecar({target.name: target}, {"a": case})
     labels = CaseLabels(sidecar.targets, sidecar, ["a"], "class_labels.json")
     return PatchLabels(
         labels,
         sidecar,
-        mask_labels=[1, 2],
-        regions=regions,
+        segments=segments,
         ignore_label=ignore_label,
         empty_patch_weight=0.25,
         where="class_labels.json",
@@ -116,27 +115,27 @@ def test_classes_without_mask_labels_keep_the_label_of_the_case():
 
 
 def test_regions_have_a_channel_each():
-    regions = [(1, 2), 2]
+    regions = [(1, 2), (2,)]
     mask = torch.zeros((1, 2, 2, 4, 4), dtype=torch.int16)
     mask[0, 0, 0, :2] = 1
-    assert label_and_weight(SEEN, Case(), mask=mask, regions=regions)[0] == [1]
-    assert label_and_weight(SEEN_KINDS, Case(), mask=mask, regions=regions)[0] == [-1, 0]
+    assert label_and_weight(SEEN, Case(), mask=mask, segments=regions)[0] == [1]
+    assert label_and_weight(SEEN_KINDS, Case(), mask=mask, segments=regions)[0] == [-1, 0]
     with_ignore = torch.cat((mask * 0, torch.ones((1, 1, 2, 4, 4), dtype=torch.int16)), dim=1)
-    assert label_and_weight(SEEN, Case(), mask=with_ignore, regions=regions, ignore_label=3)[0] == [-1]
+    assert label_and_weight(SEEN, Case(), mask=with_ignore, segments=regions, ignore_label=3)[0] == [-1]
 
 
 def test_mask_labels_that_are_no_region_are_named():
-    message = r"\[no-region\] .*targets/seen/present_if_label/yes: .*\[\[1\], \[2\]\], got \[1, 2\]"
+    message = r"\[rule-without-region\] .*targets/seen/present_if_label/yes: .*, \[2, 3\] or \[1\], got \[1, 2\]"
     with pytest.raises(InputErrors, match=message):
-        patch_labels(SEEN, Case(), regions=[1, 2])
+        patch_labels(SEEN, Case(), segments=[(3, 2), (1,)])
 
 
-@pytest.mark.parametrize("regions", [None, [(1, 2), 2]])
-def test_mask_labels_that_dataset_json_lacks_are_named(regions):
+@pytest.mark.parametrize("segments", [((1,), (2,)), ((1, 2), (2,))])
+def test_mask_labels_that_dataset_json_lacks_are_named(segments):
     other = replace(SEEN, present_if_label={"yes": (2, 3)})
     message = r"\[unknown-mask-label\] .*targets/seen/present_if_label/yes: expected .* among \[1, 2\], got \[3\]"
     with pytest.raises(InputErrors, match=message):
-        patch_labels(other, Case(), regions=regions)
+        patch_labels(other, Case(), segments=segments)
 
 
 def test_targets_that_patches_are_labelled_for():

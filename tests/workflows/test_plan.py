@@ -164,7 +164,7 @@ def test_faults_come_before_the_work(folders, micro_env, monkeypatch, edit):
         plan_and_preprocess(["901"], PlanOptions())
     regions = {"background": 0, "whole": [1, 2], "core": 1}
     edit(raw / "dataset.json", lambda document: document.update(labels=regions, regions_class_order=[2, 1]))
-    with pytest.raises(InputErrors, match=r"\[rule-without-region\] .*one region \(whole \[1, 2\], core \[1\]\), got"):
+    with pytest.raises(InputErrors, match=r"\[rule-without-region\] .*one region, \[1, 2\] or \[1\], got"):
         plan_and_preprocess(["901"], PlanOptions())
     assert not preprocessed.exists()
     monkeypatch.delenv("nnUNet_preprocessed")
