@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,18 @@ def test_python_versions_agree() -> None:
 
 def test_licence_is_the_unmodified_apache_2() -> None:
     assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == APACHE_2_SHA256
+
+
+def test_the_extra_brings_no_gpl() -> None:
+    """What a user gets with ``nnunet-multitask[pcgrad]`` beside what nnU-Net needs anyway: torch and its own."""
+    pytest.importorskip("torchjd")
+    extras = _first_match("pyproject.toml", r"(?m)^pcgrad = \[(.*)\]$")
+    assert re.findall(r'"([\w.-]+)[^"]*"', extras) == ["torchjd"]
+    needed = [line for line in metadata.requires("torchjd") or [] if "extra ==" not in line]
+    assert {re.split(r"[^\w.-]", line)[0] for line in needed} <= {"torch"}
+    about = metadata.metadata("torchjd")
+    licence = [str(about.get(key)) for key in ("License-Expression", "License", "Classifier")]
+    assert "GPL" not in " ".join(licence)
 
 
 def test_readme_is_short() -> None:

@@ -100,6 +100,21 @@ def test_lesion_volumes_over_the_cohort() -> None:
     assert not np.any((volumes > 1.1) & (volumes < 2.9))
 
 
+def test_half_of_the_tiles_show_no_lesion() -> None:
+    """As nnU-Net cuts a scan into overlapping tiles of 12x64x64 voxels, which the comparison of variants uses."""
+    tile = (12, 64, 64)
+    shares = []
+    for _, scan in few():
+        starts = [
+            np.linspace(0, size - part, int(np.ceil((size - part) / (part / 2))) + 1).round().astype(int)
+            for size, part in zip(scan.mask.shape, tile, strict=True)
+        ]
+        windows = np.lib.stride_tricks.sliding_window_view(scan.mask > 0, tile)[np.ix_(*starts)]
+        assert windows[..., 0, 0, 0].size > 8
+        shares.append(1 - windows.any(axis=(3, 4, 5)).mean())
+    assert 0.4 <= np.mean(shares) <= 0.6
+
+
 @pytest.mark.parametrize(
     ("tissue", "low", "high"),
     [(AIR, -1002, -998), (SKULL, 700, 1500), (WHITE, 25, 33), (GREY, 33, 40), (VENTRICLE, 0, 15), (BLOOD, 50, 80)],
