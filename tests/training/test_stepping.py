@@ -1,11 +1,16 @@
 """A batch in parts has the gradient of the whole batch."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from two_processes import joint_step, make_samples, samples_for
 
+from nnunet_multitask.config import ScheduleConfig
 from nnunet_multitask.errors import InputError
+from nnunet_multitask.training import stepping
 from nnunet_multitask.training.stepping import Part
+from nnunet_multitask.training.trainers import nnUNetTrainerBaseline
 
 
 def annotated_parts(size):
@@ -87,6 +92,19 @@ def test_last_part_takes_what_is_left(make):
         (0, 3, False), (3, 6, False), (6, 7, True),
     ]  # fmt: skip
     assert [float(part.share) for part in parts] == pytest.approx([3 / 7, 3 / 7, 1 / 7])
+
+
+def test_gpus_that_cannot_share_a_batch_evenly_are_refused(monkeypatch):
+    """They would have different numbers of parts, and wait for each other for ever."""
+    trainer = nnUNetTrainerBaseline.__new__(nnUNetTrainerBaseline)  # what it takes to be asked, and no dataset
+    configuration = SimpleNamespace(batch_size=5)
+    vars(trainer).update(schedule=ScheduleConfig(micro_batch_size=1), is_ddp=True, configuration_manager=configuration)
+    trainer.plans_manager = SimpleNamespace(plans_name="mine")
+    monkeypatch.setattr(stepping.dist, "get_world_size", lambda: 2)
+    with pytest.raises(InputError, match=r"\[uneven-batch\] plans mine, micro_batch_size: .* 2 GPUs .*, got 5 samples"):
+        trainer.check_parts()
+    configuration.batch_size = 4
+    trainer.check_parts()
 
 
 def test_projection_of_parts_is_refused(make):
