@@ -1,6 +1,6 @@
-"""The bad inputs 1 to 28, each put into a sound dataset, and the answer that it gets: severity, code and message.
+"""The bad inputs 1 to 28, each put into a sound dataset, and the answer of ``verify``: severity, code and message.
 
-1 to 22 and 26 to 28 go through ``verify``, 23 to 25, which are faults of a class table, through ``labels import``.
+23 to 25, as faults of a class table, are in ``test_bad_tables``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from raw_datasets import AFFINE, SHAPE_ZYX, change, lesion_mask, make_dataset, s
 
 from nnunet_multitask.cli.main import main
 from nnunet_multitask.dataset_conversion.verification import verify_dataset
-from nnunet_multitask.documents import read_json, write_json
+from nnunet_multitask.documents import write_json
 
 # what the message of each damaged file says
 MESSAGES = {
@@ -262,7 +262,7 @@ def test_files(tmp_path: Path, bad: BadFile, folder: str) -> None:
 
 
 def test_every_number_is_there() -> None:
-    table = {23, 24, 25}
+    table = {23, 24, 25}  # in test_bad_tables
     assert {fault.number for fault in FAULTS} | {bad.number for bad in FILES} | table == set(range(1, 29))
     assert {bad.name for bad in FILES} == set(MESSAGES)
 
@@ -291,63 +291,3 @@ def test_exit_status(dataset: Path, name: str, status: int, line: str | None, ca
     assert "Traceback" not in captured.err
     answers = [text for text in captured.err.splitlines() if text.startswith(("ERROR", "WARN"))]
     assert [text.startswith(line or "") and " -> " in text for text in answers] == ([True] if line else [])
-
-
-HEADER = "case,grade\n"
-ROWS = "a,1\nb,2\nc,1\nd,2\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "classes"),
-    [
-        (b"\xef\xbb\xbf" + (HEADER + ROWS).encode(), "12"),
-        ((HEADER + ROWS).replace(",", ";").encode(), "12"),
-        ((HEADER + ROWS).replace("\n", "\r\n").encode(), "12"),
-        ((HEADER + ROWS).replace(",1", " , 1 ").encode(), "12"),
-        ((HEADER + ROWS).replace(",1", ",1.0").replace(",2", ",2.0").encode(), "12"),
-        ((HEADER + ROWS.replace("a,1", "a,nan")).encode(), "12"),
-        ((HEADER + ROWS.replace("a,1", "a,")).encode(), "12"),
-    ],
-    ids=["BOM", "semicolon", "CRLF", "blanks", "1.0", "NaN", "empty"],
-)
-def test_class_tables_that_are_read(dataset: Path, content: bytes, classes: str) -> None:
-    """25: parsed, and what is unknown stays unknown."""
-    table = dataset.parent / "table.csv"
-    table.write_bytes(content)
-    assert main(["labels", "import", str(table), "--dataset", "1"]) == 0
-    document = read_json(dataset / "class_labels.json")
-    assert document["targets"]["grade"]["classes"] == list(classes)
-    known = {case: document["cases"][case]["labels"].get("grade") for case in "abcd"}
-    unknown = b"nan" in content or b"a,\n" in content
-    assert known == {"a": None if unknown else "1", "b": "2", "c": "1", "d": "2"}
-
-
-@pytest.mark.parametrize(
-    ("number", "rows", "lines"),
-    [
-        (23, ROWS + "b,1\n", ["[duplicate-case] TABLE: line 6: expected each case once, b is also in line 3"]),
-        (24, ROWS + "q,1\n", ["[missing-image] TABLE: line 6: expected an image of 'q', found none"]),
-        (24, ROWS.replace("d,2\n", ""), ["[missing-row] ", "expected a row of table.csv for the case d, found none"]),
-        (25, ROWS.replace("d,2", "d,3"), ["[unknown-class] TABLE: line 5: expected 1, 2 or nothing as grade, got '3'"]),
-        (25, ROWS.replace("d,2", "d"), ["[bad-row] TABLE: line 5: expected 2 values, got 1"]),
-        (28, ROWS + "../../x,1\n", ["[missing-image] TABLE: line 6: expected an image of '../../x'"]),
-    ],
-)
-def test_class_tables_that_are_refused(
-    dataset: Path, number: int, rows: str, lines: list[str], capsys: pytest.CaptureFixture
-) -> None:
-    """23 to 25 and 28: the row is named, and nothing is written, inside the dataset or outside."""
-    table = dataset.parent / "table.csv"
-    table.write_text(HEADER + rows)
-    before = {path: path.read_bytes() for path in sorted(dataset.parent.rglob("*")) if path.is_file()}
-    command = ["labels", "import", str(table), "--dataset", "1", "--class-order", "grade=1,2"]
-    assert main(command) == 1
-    err = capsys.readouterr().err
-    assert "Traceback" not in err
-    assert err.startswith("ERROR ")
-    for line in lines:
-        assert line.replace("TABLE", str(table)) in err
-    assert {path: path.read_bytes() for path in sorted(dataset.parent.rglob("*")) if path.is_file()} == before
-    if number == 24:
-        assert main([*command, "--allow-missing"]) == 0
-        assert len(read_json(dataset / "class_labels.json")["cases"]) == 6

@@ -1,4 +1,4 @@
-"""What columns mean: by name, by value, by option. (Most of it is tested through the converter, in test_folder.)"""
+"""What columns mean: by name, by value, by option. (test_folder_columns has most, through the converter.)"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from physionet_source import HEADER, OPTIONS, row
 from PIL import Image
 
 from nnunet_multitask.dataset_conversion.channels import ChannelOptions
@@ -20,18 +21,12 @@ from nnunet_multitask.files import read_image, read_mask
 from nnunet_multitask.labels import read_sidecar
 
 SIZE = 40
-HEADER = (
-    "\ufeffPatientNumber,SliceNumber,Intraventricular,Intraparenchymal,Subarachnoid,Epidural,Subdural,"
-    "No_Hemorrhage,Fracture_Yes_No"
-)
-KIND_ORDER = ("IVH", "IPH", "SAH", "EDH", "SDH")
 # eleven slices, so that sorting by name would put 10 before 2
 SLICES: dict[int, list[list[str]]] = {
     49: [[], [], ["EDH"], ["EDH"], *[[]] * 7],
     59: [["IVH", "IPH"], ["IVH"], ["SAH"], ["SDH"], ["IPH"], *[[]] * 6],
     84: [[]] * 11,
 }
-OPTIONS = ConversionOptions(progress=False, num_workers=1)
 
 
 def lesion() -> np.ndarray:
@@ -42,7 +37,7 @@ def lesion() -> np.ndarray:
 
 def write_source(root: Path, slices: Mapping[int, Sequence[Sequence[str]]] = SLICES) -> Path:
     """Write brain slices of the grey level 10 N + 20, bone slices of 200 - 10 N, and masks where the table says so."""
-    rows = [HEADER]
+    rows = [f"\ufeff{HEADER}"]
     for patient, kinds in slices.items():
         for window in ("brain", "bone"):
             (root / "Patients_CT" / f"{patient:03d}" / window).mkdir(parents=True)
@@ -54,8 +49,7 @@ def write_source(root: Path, slices: Mapping[int, Sequence[Sequence[str]]] = SLI
             Image.fromarray(np.full((SIZE, SIZE), 200 - 10 * number, np.uint8)).save(folder / f"bone/{number}.jpg")
             if found:
                 Image.fromarray(lesion()).save(folder / f"brain/{number}_HGE_Seg.jpg", quality=60)
-            flags = [int(kind in found) for kind in KIND_ORDER]
-            rows.append(",".join(map(str, [patient, number, *flags, int(not found), int(patient == 49)])))
+            rows.append(row(patient, number, found, fractured=patient == 49))
     (root / "hemorrhage_diagnosis.csv").write_text("\n".join([*rows, ""]))
     people = ["Patient Number,Age(years),Gender", *(f"{patient},40,Male" for patient in slices), ""]
     (root / "patient_demographics.csv").write_text("\n".join(people))

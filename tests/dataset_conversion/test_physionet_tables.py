@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from physionet_source import HEADER, PATIENTS
 
 from nnunet_multitask.dataset_conversion.physionet_tables import (
     Patient,
@@ -13,16 +14,6 @@ from nnunet_multitask.dataset_conversion.physionet_tables import (
     read_slice_table,
 )
 from nnunet_multitask.errors import InputError, InputErrors
-
-HEADER = (
-    "PatientNumber,SliceNumber,Intraventricular,Intraparenchymal,Subarachnoid,Epidural,Subdural,"
-    "No_Hemorrhage,Fracture_Yes_No"
-)
-PATIENTS = (
-    'Patient Number,"Age\n(years)",Gender,Hemorrhage type based on the radiologists diagnosis ,,,,,'
-    "Fracture (yes 1/no 0),Note1\r\n"
-    ",,,Intraventricular,Intraparenchymal,Subarachnoid,Epidural,Subdural,,\r\n"
-)
 
 
 def slice_table(folder: Path, *rows: str, header: str = HEADER, end: str = "\r\n", begin: str = "") -> Path:
