@@ -207,7 +207,7 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
             self.logger.log(curve, value, self.current_epoch)
 
     def stopping_criterion(self) -> float:
-        """Return the validation loss of both tasks, weighed as in training."""
+        """Return the validation losses of both tasks by the fixed weight: learned ones would move the goal."""
         classification = float(self.logger.get_value(VAL_LOSS, step=-1))
         return super().stopping_criterion() + self.config.classification_weight * classification
 
