@@ -71,6 +71,19 @@ def test_cosine_of_an_epoch_without_labels_is_unknown(make):
     assert math.isnan(output[GRADIENT_COSINE])
 
 
+@pytest.mark.parametrize("balance", ["fixed", "gradnorm"])
+def test_the_cosine_takes_no_pass_of_its_own(make, balance):
+    trainer = make(config={"loss_balancing": balance})
+    trainer.on_train_start()
+    passes = []
+    stage = trainer.network.encoder.stages[1]
+    stage.register_forward_hook(lambda *_: passes.append("forward"))
+    stage.register_full_backward_hook(lambda *_: passes.append("backward"))
+    output = trainer.train_step(next(trainer.dataloader_train))
+    assert passes == ["forward", "backward"]
+    assert -1 <= output[GRADIENT_COSINE] <= 1
+
+
 def test_another_balance_than_before_starts_afresh(make):
     before = make(config={"loss_balancing": "uncertainty"})
     before.initialize()
@@ -80,12 +93,13 @@ def test_another_balance_than_before_starts_afresh(make):
     assert after.balancer.effective_weights() == (1.0, 0.3)
 
 
-def test_focal_loss_is_reached_by_its_setting(make):
-    config = {"classification_loss": "focal", "focal_gamma": 3.0}
+def test_the_loss_is_as_its_settings_say(make):
+    config = {"classification_loss": "focal", "focal_gamma": 3.0, "label_smoothing": 0.1, "class_weights": "none"}
     trainer = make(config=config)
     trainer.initialize()
     trainer.get_tr_and_val_datasets()
-    assert trainer.classification_loss.focal_gamma == 3
+    loss = trainer.classification_loss
+    assert (loss.focal_gamma, loss.label_smoothing, loss.class_weights) == (3, 0.1, {})
 
 
 def test_a_missing_extra_is_named_before_training(make, monkeypatch):

@@ -165,18 +165,27 @@ def test_sgd_is_nnunets(micro_env):
     }
 
 
+def test_without_settings_the_schedule_is_nnunets(micro_env, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    ours, theirs = (make_trainer(name, plans="nnUNetPlans") for name in ("nnUNetTrainerMultiTask", "nnUNetTrainer"))
+    for name in ("num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch", "initial_lr", "weight_decay",
+                 "oversample_foreground_percent", "probabilistic_oversampling", "save_every"):  # fmt: skip
+        assert getattr(ours, name) == getattr(theirs, name), name
+    mirroring = [t.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[-1] for t in (ours, theirs)]
+    assert mirroring[0] == mirroring[1]
+
+
 def test_two_dimensional_configuration(micro_env):
     trainer = train_briefly(make_trainer("nnUNetTrainerMultiTaskShort", "2d", "micro2d"))
     assert math.isfinite(trainer.logger.get_value("train_losses_classification", -1))
 
 
-def test_residual_encoder(micro_env):
+@pytest.mark.parametrize("network", ["ResidualEncoderUNet", "ResidualUNet"])
+def test_residual_networks(micro_env, network):
     def change(trainer):
         architecture = trainer.configuration_manager.configuration["architecture"]
         kwargs = architecture["arch_kwargs"]
-        architecture["network_class_name"] = architecture["network_class_name"].replace(
-            "PlainConvUNet", "ResidualEncoderUNet"
-        )
+        architecture["network_class_name"] = architecture["network_class_name"].replace("PlainConvUNet", network)
         kwargs["n_blocks_per_stage"] = kwargs.pop("n_conv_per_stage")
 
     trainer = make_trainer("nnUNetTrainerMultiTaskShort", change=change)

@@ -7,7 +7,7 @@ import torch
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
-from nnunet_multitask.training import watching
+from nnunet_multitask.training import alarms, watching
 from nnunet_multitask.training.best_checkpoints import CLASSIFICATION, JOINT
 from nnunet_multitask.training.checkpoints import read_entry
 
@@ -48,6 +48,17 @@ def test_an_alarm_stands_in_the_log(make, monkeypatch):
     monkeypatch.setattr(trainer.alarms, "consider", lambda curves, targets: ["all is lost -> sleep"])
     trainer.run_training()
     assert "WARN all is lost -> sleep" in next(Path(trainer.output_folder).glob("training_log*")).read_text()
+
+
+def test_a_head_that_says_the_same_of_all_patches_is_told_of(make, monkeypatch):
+    monkeypatch.setattr(alarms, "EPOCHS", 2)
+    trainer = make(epochs=2, val_iterations=8)
+    trainer.initialize()
+    head = trainer.network.heads.layers[0]
+    head.forward = lambda vector: torch.stack((vector.mean(dim=1) * 0 + 9, vector.mean(dim=1) * 0), dim=1)
+    trainer.run_training()
+    log = next(Path(trainer.output_folder).glob("training_log*")).read_text()
+    assert log.count("WARN subtype: every validation patch was called IPH for 2 epochs") == 1
 
 
 def test_nnunets_picture_has_every_epoch(make, monkeypatch):
