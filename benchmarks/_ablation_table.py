@@ -44,8 +44,8 @@ def make_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
     A variant's number is the mean over its repeats (seeds), each computed over all cases out of fold; repeats without
     all folds of the others are left out. Differences pair the cases of the seeds that both have: of DSC, to vanilla
     nnU-Net, the mean over the seeds of each case, then over the cases, with a BCa interval that draws patients; of the
-    AUC, to the multi-task trainer with its defaults, that of the mean probability over the seeds, with DeLong's
-    interval. A variant all of whose masks are empty segments nothing: it has neither DSC nor volumes.
+    mean AUC over the seeds, to the multi-task trainer with its defaults, with DeLong's interval. A variant all of whose
+    masks are empty segments nothing: it has neither DSC nor volumes.
     """
     by_variant: dict[tuple[str, str], dict[int, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
@@ -100,21 +100,21 @@ def _dsc(row: Row) -> float:
 
 
 def _auc_interval(seeds: Mapping[int, Mapping[str, Row]]) -> list[float | None]:
-    interval = delong_interval(*_mean_probabilities(list(seeds.values())))
+    interval = delong_interval(*_probabilities(list(seeds.values())))
     return [interval.low, interval.high]
 
 
 def _auc_difference(one: Sequence[Mapping[str, Row]], other: Sequence[Mapping[str, Row]]) -> dict[str, Any]:
-    truth, probabilities = _mean_probabilities(one)
-    found = delong_test(truth, probabilities, _mean_probabilities(other)[1])
+    truth, probabilities = _probabilities(one)
+    found = delong_test(truth, probabilities, _probabilities(other)[1])
     return {"difference": found.difference, "interval": [found.low, found.high], "seeds": len(one)}
 
 
-def _mean_probabilities(repeats: Sequence[Mapping[str, Row]]) -> tuple[list[bool], list[float]]:
-    """Return truth and mean probability of each case over the repeats, in the order of the cases' names."""
+def _probabilities(repeats: Sequence[Mapping[str, Row]]) -> tuple[list[bool], list[list[float]]]:
+    """Return the truth of each case in the order of their names, and for each repeat the probabilities."""
     names = sorted(repeats[0])
     truth = [bool(repeats[0][name].positive) for name in names]
-    return truth, [statistics.fmean(found[name].probability or 0.0 for found in repeats) for name in names]
+    return truth, [[found[name].probability or 0.0 for name in names] for found in repeats]
 
 
 def _dsc_difference(ours: Sequence[Mapping[str, Row]], vanilla: Sequence[Mapping[str, Row]]) -> dict[str, Any]:

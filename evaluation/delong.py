@@ -60,7 +60,8 @@ def delong_interval(
 
     Args:
         truth: (N,) bool, True for the positive class.
-        score: (N,) finite, larger for the positive class; ties count half.
+        score: (N,) finite, larger for the positive class; ties count half. With (R, N), scores of R trainings, it is
+            the interval of their mean AUC, for other patients and these trainings.
         scale: where the normal distribution is assumed.
         confidence: for example 0.95.
 
@@ -76,8 +77,8 @@ def delong_interval(
     reason = _no_variance(labels)
     if reason is not None:
         return Interval(None, None, method, confidence, reason)
-    shares = _placements(labels, scores[None])
-    auc, error = float(shares[0].mean()), math.sqrt(float(_covariance(*shares)[0, 0]))
+    shares = _placements(labels, scores)
+    auc, error = float(shares[0].mean()), math.sqrt(float(_covariance(*shares).mean()))
     if auc in (0.0, 1.0) or error == 0:
         return Interval(None, None, method, confidence, "perfect_separation" if auc in (0.0, 1.0) else "no_variance")
     z = float(stats.norm.ppf((1 + confidence) / 2))
@@ -95,23 +96,25 @@ def delong_test(
 
     Args:
         truth: (N,) bool, True for the positive class.
-        score, other_score: (N,) finite, larger for the positive class.
+        score, other_score: (N,) finite, larger for the positive class; with (R, N), scores of R trainings each, their
+            mean AUCs are compared.
         confidence: of the interval of the difference.
 
-    Source: as `delong_interval`; DeLong 1988, equation 4.
+    Source: as `delong_interval`; DeLong 1988, equation 4; a difference of means is a linear contrast of the AUCs, too.
     """
     labels, first = _checked(truth, score)
     _, second = _checked(truth, other_score)
     reason = _no_variance(labels)
     if reason == "one_class":
         return AucDifference(len(labels), confidence=confidence, reason=reason)
-    shares = _placements(labels, np.stack([first, second]))
-    auc, other = (float(value) for value in shares[0].mean(axis=1))
+    shares = _placements(labels, np.concatenate([first, second]))
+    aucs = shares[0].mean(axis=1)
+    auc, other = float(aucs[: len(first)].mean()), float(aucs[len(first) :].mean())
     difference = auc - other
     if reason is not None:
         return AucDifference(len(labels), auc, other, difference, confidence=confidence, reason=reason)
-    covariance = _covariance(*shares)
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    contrast = np.repeat([1 / len(first), -1 / len(second)], [len(first), len(second)])
+    variance = float(contrast @ _covariance(*shares) @ contrast)
     if variance <= 1e-15:  # what rounding leaves of zero
         return AucDifference(len(labels), auc, other, difference, confidence=confidence, reason="no_variance")
     error = math.sqrt(variance)
@@ -144,9 +147,11 @@ def _no_variance(truth: NDArray[np.bool_]) -> str | None:
 
 
 def _checked(truth: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return truth (N,) and scores (R, N)."""
     labels, scores = np.asarray(truth, dtype=bool), np.asarray(score, dtype=np.float64)
-    if labels.ndim != 1 or labels.shape != scores.shape:
+    if labels.ndim != 1 or scores.ndim not in (1, 2) or labels.shape != scores.shape[-1:] or not scores.shape[0]:
         raise ValueError(f"expected one score a case, got truth {labels.shape}, score {scores.shape}")
+    scores = np.atleast_2d(scores)
     if not np.isfinite(scores).all():
         raise ValueError("expected finite scores, got NaN or infinity")
     return labels, scores

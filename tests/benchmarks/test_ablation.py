@@ -52,6 +52,13 @@ def test_entries_by_hand(parts):
     assert ours["dsc_difference"]["difference"] == pytest.approx(0.03)
     assert detached["auc_difference"] == {"difference": -1.0, "interval": [None, None], "seeds": 1}
     assert (vanilla["auc_difference"], ours["auc_difference"]) == (None, None)
+    again = table.make_table(  # the mean of the probabilities would have an AUC of 1
+        make_rows(rows, "multitask", 0.8, (0.6, 0.4))
+        + make_rows(rows, "multitask", 0.8, (0.6, 0.4), seed=2)
+        + make_rows(rows, "weight 1", 0.8, (0.1, 0.9))
+        + make_rows(rows, "weight 1", 0.8, (0.6, 0.4), seed=2)
+    )[1]
+    assert (again["auc"], again["auc_difference"]["difference"]) == (0.5, 0.5)
     # positives are 1, 3, ... 11: of 36 pairs 21 are in order
     assert ours["auc_of_predicted_volume"] == pytest.approx(21 / 36)
 

@@ -50,6 +50,27 @@ def test_difference_agrees_with_mlstatkit(digits: int) -> None:
         assert found.difference == pytest.approx((found.low + found.high) / 2)
 
 
+def test_means_over_trainings_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(24) < 9
+    first, second = (rng.normal(truth * distance, 1, (repeats, 24)) for distance, repeats in ((1.5, 3), (0.5, 2)))
+
+    def in_order(scores: np.ndarray) -> np.ndarray:  # (9, 15): share of the trainings in which a pair is in order
+        return np.mean([[[a > b for b in s[~truth]] for a in s[truth]] for s in scores], axis=0)
+
+    pairs, others = in_order(first), in_order(second)
+    apart = pairs - others
+    variance = apart.mean(axis=1).var(ddof=1) / 9 + apart.mean(axis=0).var(ddof=1) / 15
+    found = delong_test(truth, first, second)
+    assert (found.auc, found.other_auc) == (pytest.approx(pairs.mean()), pytest.approx(others.mean()))
+    assert found.z == pytest.approx(apart.mean() / math.sqrt(variance))
+    width = 1.959964 * math.sqrt(pairs.mean(axis=1).var(ddof=1) / 9 + pairs.mean(axis=0).var(ddof=1) / 15)
+    linear = delong_interval(truth, first, scale="linear")
+    assert linear.low == pytest.approx(pairs.mean() - width, abs=1e-6)
+    one, twice = delong_test(truth, first[0], second[0]), delong_test(truth, first[[0, 0]], second[[0, 0]])
+    assert (twice.difference, twice.p) == (pytest.approx(one.difference), pytest.approx(one.p))
+
+
 def test_the_interval_of_a_difference_is_cut_where_none_can_be() -> None:
     truth, first, second = [0, 0, 1, 1], [0, 2, 1, 3], [3, 1, 2, 0]  # AUC 0.75 and 0.25
     found = delong_test(truth, first, second)
