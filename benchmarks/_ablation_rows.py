@@ -1,4 +1,4 @@
-"""The rows of the ablation: one validation case of one run, as CSV."""
+"""The rows of the ablation: one case of one run, as CSV."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 RESULTS_FILE = Path(__file__).parent / "results" / "ablation_cases.csv"
+TEST_FILE = RESULTS_FILE.with_name("ablation_test_cases.csv")
 
 Run = tuple[str, str, int, int]  # cohort, variant, seed, fold
 
 
 @dataclass(frozen=True)
 class Row:
-    """A validation case as a run predicted it.
+    """A case as a run predicted it.
 
     Args:
-        cohort, variant, seed, fold: the run.
+        cohort, variant, seed, fold: the run; of test cases the fold is -1, since all folds predict them together.
         case, patient: whose scan.
         positive: 1 where the case has the positive class of the cohort's target, else 0.
         probability: of the positive class; None where the variant does not classify.

@@ -6,7 +6,7 @@ import argparse
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from _ablation_rows import Row, read_rows
@@ -21,9 +21,23 @@ MIN_DSC_DIFFERENCE = -0.01
 MIN_AUC = {"phantom": 0.90, "hippocampus": 0.85}
 
 
+class Rule(NamedTuple):
+    """The volume of the predicted masks as a score of the class, for each repeat.
+
+    Args:
+        aucs: one a repeat, at least 0.5.
+        scores: one a case in the order of their names, in the direction of that AUC.
+    """
+
+    aucs: list[float]
+    scores: list[list[float]]
+
+
 def report(args: argparse.Namespace) -> int:
     """Print and save the table; return the exit status."""
     rows = read_rows(args.rows)
+    if not rows:
+        raise SystemExit(f"no rows in {args.rows}: `ablation.py run` and `ablation.py test` write them")
     table = make_table(rows)
     for line in as_text(table):
         print(line)
@@ -35,7 +49,8 @@ def report(args: argparse.Namespace) -> int:
             if entry["dsc_difference"] is not None:
                 difference = entry["dsc_difference"]["difference"]
                 figures.append(Figure(f"DSC difference, {cohort}", difference, MIN_DSC_DIFFERENCE, at_least=True))
-    return finish("ablation", args, figures, {"table": table}, ("torch", "nnunetv2", "scikit-learn"))
+    name = "ablation_test" if all(row.fold < 0 for row in rows) else "ablation"
+    return finish(name, args, figures, {"table": table}, ("torch", "nnunetv2", "scikit-learn"), script="ablation")
 
 
 def make_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -44,8 +59,9 @@ def make_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
     A variant's number is the mean over its repeats (seeds), each computed over all cases out of fold; repeats without
     all folds of the others are left out. Differences pair the cases of the seeds that both have: of DSC, to vanilla
     nnU-Net, the mean over the seeds of each case, then over the cases, with a BCa interval that draws patients; of the
-    mean AUC over the seeds, to the multi-task trainer with its defaults, with DeLong's interval. A variant all of whose
-    masks are empty segments nothing: it has neither DSC nor volumes.
+    mean AUC over the seeds, to the multi-task trainer with its defaults and to the rule that takes the volume of the
+    variant's own masks for the class, with DeLong's interval. The rule looks in the direction that fits these cases
+    better, in each repeat. A variant all of whose masks are empty segments nothing: it has neither DSC nor volumes.
     """
     by_variant: dict[tuple[str, str], dict[int, dict[str, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
@@ -77,19 +93,20 @@ def _entry(seeds: Mapping[int, Mapping[str, Row]]) -> dict[str, Any]:
     truth = [[row.positive for row in found] for found in repeats]
     segments = any(row.volume_ml for found in repeats for row in found)
     by_seed = [statistics.fmean(_dsc(row) for row in found) for found in repeats]
-    aucs, rules = [], []
-    for labels, found in zip(truth, repeats, strict=True):
-        if all(row.probability is not None for row in found):
-            aucs.append(float(roc_auc_score(labels, [row.probability for row in found])))
-        of_volume = float(roc_auc_score(labels, [row.volume_ml for row in found]))
-        rules.append(max(of_volume, 1 - of_volume))  # the direction that fits these cases better
+    aucs = [
+        float(roc_auc_score(labels, [row.probability for row in found]))
+        for labels, found in zip(truth, repeats, strict=True)
+        if all(row.probability is not None for row in found)
+    ]
+    rule = _rule(list(seeds.values())) if segments else None
     return {
         "cases": len(repeats[0]),
         "seeds": list(seeds),
         "auc": statistics.fmean(aucs) if aucs else None,
         "auc_by_seed": aucs,
         "auc_interval": _auc_interval(seeds) if aucs else None,
-        "auc_of_predicted_volume": statistics.fmean(rules) if segments else None,
+        "auc_of_predicted_volume": statistics.fmean(rule.aucs) if rule else None,
+        "difference_to_volume": _to_volume(list(seeds.values()), rule) if rule and aucs else None,
         "dsc": statistics.fmean(by_seed) if segments else None,
         "dsc_by_seed": by_seed if segments else [],
     }
@@ -102,6 +119,23 @@ def _dsc(row: Row) -> float:
 def _auc_interval(seeds: Mapping[int, Mapping[str, Row]]) -> list[float | None]:
     interval = delong_interval(*_probabilities(list(seeds.values())))
     return [interval.low, interval.high]
+
+
+def _to_volume(repeats: Sequence[Mapping[str, Row]], rule: Rule) -> dict[str, Any]:
+    found = delong_test(*_probabilities(repeats), rule.scores)
+    return {"difference": found.difference, "interval": [found.low, found.high]}
+
+
+def _rule(repeats: Sequence[Mapping[str, Row]]) -> Rule:
+    names = sorted(repeats[0])
+    truth = [bool(repeats[0][name].positive) for name in names]
+    aucs, scores = [], []
+    for found in repeats:
+        volumes = [found[name].volume_ml for name in names]
+        auc = float(roc_auc_score(truth, volumes))
+        aucs.append(max(auc, 1 - auc))
+        scores.append(volumes if auc >= 0.5 else [-volume for volume in volumes])
+    return Rule(aucs, scores)
 
 
 def _auc_difference(one: Sequence[Mapping[str, Row]], other: Sequence[Mapping[str, Row]]) -> dict[str, Any]:
@@ -143,6 +177,13 @@ def as_text(table: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{entry['cohort']:12}{entry['variant']:20}{len(entry['seeds']):>5}{auc:>7}{differences[0]:>27}{of_volume:>11}"
             f"{dsc:>7}{differences[1]:>30}"
         )
+    for entry in table:
+        if entry["variant"] == OURS and entry["auc_interval"][0] is not None:
+            low, high = entry["auc_interval"]
+            lines.append(
+                f"{entry['cohort']}: AUC of {OURS} {entry['auc']:.3f} ({low:.3f} to {high:.3f}), "
+                f"minus that of volume {_as_text(entry['difference_to_volume'], 3)}"
+            )
     return lines
 
 

@@ -8,8 +8,12 @@ case by case in results/ablation_cases.csv: an interrupted run goes on where it 
 How tiles become a case is compared on the trained multi-task models. A third cohort, findings, is a phantom of CT-ICH
 whose classes one slice is enough to show; it is there for that comparison, and is run where it is named.
 
+Test cases choose nothing: with the defaults as they are, the networks of both folds predict them together.
+
     python benchmarks/ablation.py run --work DIR --hippocampus DIR --variants multitask vanilla --seeds 1
     python benchmarks/ablation.py report --check --save
+    python benchmarks/ablation.py test --work DIR --seeds 1 2 3
+    python benchmarks/ablation.py report --rows benchmarks/results/ablation_test_cases.csv
     python benchmarks/ablation.py aggregations --work DIR --cohorts hippocampus phantom findings --seeds 1 --save
 """
 
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -24,8 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from _ablation_aggregations import compare_aggregations
-from _ablation_rows import RESULTS_FILE, Row, append_rows, read_rows
-from _ablation_table import OURS, report
+from _ablation_rows import RESULTS_FILE, TEST_FILE, Row, append_rows, read_rows
+from _ablation_table import OURS, VANILLA, report
 
 from nnunet_multitask import environment
 from nnunet_multitask.datasets import find_dataset
@@ -39,6 +44,7 @@ from nnunet_multitask.workflows.steps import Chain, Step
 
 CONFIGURATION = "3d_fullres"
 FOLDS = 2
+FOLDS_TOGETHER = -1  # in the rows of test cases
 # that of the trainers ending in Short, shorter still, and nnU-Net's mixed precision
 SCHEDULE = {
     "epochs": 8,
@@ -142,6 +148,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.action == "aggregations":
         models = {cohort: {seed: _model(cohort, OURS, seed, args) for seed in args.seeds} for cohort in args.cohorts}
         return compare_aggregations(args, models, FOLDS, _variables(args))
+    if args.action == "test":
+        done = {row.run for row in read_rows(args.rows)}
+        for seed in args.seeds:
+            for variant in (OURS, VANILLA):
+                if ("hippocampus", variant, seed, FOLDS_TOGETHER) not in done:
+                    append_rows(args.rows, _predict_test_cases("hippocampus", variant, seed, args))
+        return 0
     wanted = [
         (cohort, variant, seed, fold)
         for seed in args.seeds
@@ -170,16 +183,18 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     run.add_argument("--jobs", type=int, default=available_cores(), help="trainings at a time (default: one a core)")
     table = actions.add_parser("report", help="compute the table from the rows")
     table.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    test = actions.add_parser("test", help="score the test cases of hippocampus with the trained defaults and vanilla")
     tiles = actions.add_parser("aggregations", help="compare the aggregations on the multi-task models that were run")
     tiles.set_defaults(check=False)
     for parser_of_action in (run, tiles):
-        parser_of_action.add_argument("--work", type=Path, required=True, metavar="DIR", help="of data and models")
         parser_of_action.add_argument("--cohorts", nargs="+", default=DEFAULT_COHORTS, choices=COHORTS)
+    for parser_of_action in (run, test, tiles):
+        parser_of_action.add_argument("--work", type=Path, required=True, metavar="DIR", help="of data and models")
         parser_of_action.add_argument("--seeds", nargs="+", type=int, default=[1])
     for parser_of_action, name in ((table, "ablation"), (tiles, "aggregation")):
         parser_of_action.add_argument("--save", action="store_true", help=f"write benchmarks/results/{name}.json")
-    for parser_of_action in (run, table):
-        parser_of_action.add_argument("--rows", type=Path, default=RESULTS_FILE, help="default: %(default)s")
+    for parser_of_action, file in ((run, RESULTS_FILE), (table, RESULTS_FILE), (test, TEST_FILE)):
+        parser_of_action.add_argument("--rows", type=Path, default=file, help="default: %(default)s")
     args = parser.parse_args(argv)
     if args.action == "run" and "hippocampus" in args.cohorts and args.hippocampus is None:
         parser.error("the cohort hippocampus needs --hippocampus DIR, or name others with --cohorts")
@@ -230,7 +245,19 @@ def _run(cohort_name: str, variant_name: str, seed: int, fold: int, args: argpar
     folder = args.work.absolute() / "runs" / f"{cohort_name}_{plans}_{fold}"
     folder.mkdir(parents=True, exist_ok=True)
     Chain(folder, _variables(args, args.jobs), lambda line: print(line, flush=True)).run(steps)
-    return list(_score(cohort_name, variant_name, seed, fold, raw, model / f"fold_{fold}" / "validation"))
+    return list(_score(cohort_name, variant_name, seed, fold, raw / "labelsTr", model / f"fold_{fold}" / "validation"))
+
+
+def _predict_test_cases(cohort: str, variant: str, seed: int, args: argparse.Namespace) -> list[Row]:
+    """Predict the test cases by the networks of all folds together and score them; return one row a case."""
+    model, output = _model(cohort, variant, seed, args), args.work.absolute() / "test" / _plans_name(variant, seed)
+    raw = args.work.absolute() / "nnUNet_raw" / model.parent.name
+    program = "nnUNetv2_predict_from_modelfolder" if variant == VANILLA else "nnunet-multitask predict"
+    folds = " ".join(map(str, range(FOLDS)))
+    command = f"{program} -i {{images}} -o {{output}} -m {{model}} -f {folds} -device cpu"
+    words = _command(command, images=raw / "imagesTs", output=output, model=model)
+    subprocess.run(words, env={**os.environ, **_variables(args)}, check=True)
+    return list(_score(cohort, variant, seed, FOLDS_TOGETHER, raw / "labelsTs", output))
 
 
 def _plans_name(variant: str, seed: int) -> str:
@@ -244,11 +271,11 @@ def _model(cohort: str, variant: str, seed: int, args: argparse.Namespace) -> Pa
     return work / "nnUNet_results" / raw.name / name
 
 
-def _score(cohort_name: str, variant: str, seed: int, fold: int, raw: Path, predictions: Path) -> Iterator[Row]:
-    cohort = COHORTS[cohort_name]
+def _score(cohort_name: str, variant: str, seed: int, fold: int, masks: Path, predictions: Path) -> Iterator[Row]:
+    cohort, raw = COHORTS[cohort_name], masks.parent
     dataset, sidecar = read_json(raw / "dataset.json"), read_sidecar(raw / "class_labels.json")
     case_ids = [path.name.removesuffix(".nii.gz") for path in sorted(predictions.glob("*.nii.gz"))]
-    scores = evaluate_folders(raw / "labelsTr", predictions, labels=dataset["labels"], case_ids=case_ids)
+    scores = evaluate_folders(masks, predictions, labels=dataset["labels"], case_ids=case_ids)
     classes = predictions / "classification.json"
     predicted = read_json(classes)["cases"] if classes.is_file() else {}
     for case_id in case_ids:

@@ -61,6 +61,19 @@ def test_entries_by_hand(parts):
     assert (again["auc"], again["auc_difference"]["difference"]) == (0.5, 0.5)
     # positives are 1, 3, ... 11: of 36 pairs 21 are in order
     assert ours["auc_of_predicted_volume"] == pytest.approx(21 / 36)
+    assert ours["difference_to_volume"]["difference"] == pytest.approx(0.5 - 21 / 36)
+    low, high = ours["difference_to_volume"]["interval"]
+    assert low < 0.5 - 21 / 36 < high
+
+
+def test_the_volume_is_taken_in_the_direction_that_fits(parts):
+    rows, table, _ = parts
+    small = [replace(row, volume_ml=-row.volume_ml) for row in make_rows(rows, "multitask", 0.8, (0.2, 0.9))]
+    (entry,) = table.make_table(small)
+    assert entry["auc_of_predicted_volume"] == pytest.approx(21 / 36)
+    assert entry["difference_to_volume"]["difference"] == pytest.approx(1 - 21 / 36)
+    line = table.as_text([{**entry, "auc_interval": [0.7, 0.9]}])[-1]
+    assert line.startswith("phantom: AUC of multitask 1.000 (0.700 to 0.900), minus that of volume +0.417 (")
 
 
 def test_a_network_without_masks_has_no_dsc(parts):
@@ -78,10 +91,11 @@ def test_a_seed_without_all_folds_is_left_out(parts):
     assert [entry["variant"] for entry in table.make_table(found)] == ["vanilla"]
 
 
-def test_the_documented_table_is_that_of_the_rows(parts):
+@pytest.mark.parametrize("file", ["RESULTS_FILE", "TEST_FILE"])
+def test_the_documented_tables_are_those_of_the_rows(parts, file):
     rows, table, _ = parts
     page = (BENCHMARKS.parent / "docs" / "training.md").read_text(encoding="utf-8")
-    assert "\n".join(table.as_text(table.make_table(rows.read_rows(rows.RESULTS_FILE)))) in page
+    assert "\n".join(table.as_text(table.make_table(rows.read_rows(getattr(rows, file))))) in page
 
 
 def test_rows_are_read_as_they_were_written(parts, tmp_path):
@@ -101,6 +115,34 @@ def test_a_missed_target_is_said(parts, tmp_path, capsys):
     rows.append_rows(path, make_rows(rows, "multitask", 0.7, (0.2, 0.9)))
     assert ablation.main(["report", "--rows", str(path), "--check"]) == 1
     assert "DSC difference, phantom -0.1 (target at least -0.01, missed)" in capsys.readouterr().out
+
+
+def test_test_cases_are_predicted_by_all_folds_and_scored(parts, tmp_path, monkeypatch, capsys):
+    rows, _, ablation = parts
+    raw = tmp_path / "nnUNet_raw" / "Dataset904_Hippocampus"
+    raw.mkdir(parents=True)
+    commands = []
+    monkeypatch.setattr(
+        ablation.subprocess, "run", lambda words, **_: commands.append([Path(words[0]).name, *words[1:]])
+    )
+
+    def score(cohort, variant, seed, fold, masks, predictions):
+        assert (cohort, masks) == ("hippocampus", raw / "labelsTs")
+        assert str(predictions) == commands[-1][commands[-1].index("-o") + 1]
+        probabilities = None if variant == "vanilla" else (0.2, 0.9)
+        found = make_rows(rows, variant, 0.8, probabilities, seed=seed)
+        return [replace(row, cohort=cohort, fold=fold) for row in found]
+
+    monkeypatch.setattr(ablation, "_score", score)
+    command = ["test", "--work", str(tmp_path), "--rows", str(tmp_path / "rows.csv"), "--seeds", "1"]
+    assert [ablation.main(command), ablation.main(command)] == [0, 0]  # the second has nothing left to do
+    assert [words[0] for words in commands] == ["nnunet-multitask", "nnUNetv2_predict_from_modelfolder"]
+    assert all(words[words.index("-f") + 1 : words.index("-device")] == ["0", "1"] for words in commands)
+    assert {row.fold for row in rows.read_rows(tmp_path / "rows.csv")} == {-1}
+    assert ablation.main(["report", "--rows", str(tmp_path / "rows.csv")]) == 0
+    assert "ablation_test: AUC, hippocampus 1" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no rows in"):
+        ablation.main(["report", "--rows", str(tmp_path / "none.csv")])
 
 
 def test_finished_runs_are_not_run_again(parts, tmp_path, capsys):
