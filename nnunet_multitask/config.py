@@ -84,11 +84,14 @@ class MultiTaskConfig:
             _check_range(self, name, 0, None)
         if self.loss_balancing in ("uncertainty", "gradnorm") and self.classification_weight == 0:
             raise ValueError("classification_weight must be above 0 where learned weights start from it, got 0")
+        if self.loss_balancing in ("uncertainty", "gradnorm") and self.balancing_rate == 0:
+            raise ValueError("balancing_rate must be above 0 where weights are learned with it, got 0")
         if self.loss_balancing in ("gradnorm", "pcgrad") and self.detach_features:
             raise ValueError(
                 f"loss_balancing must not be {self.loss_balancing!r} where detach_features parts the tasks"
             )
-        _check_range(self, "learning_rate_factor", 0, None)
+        if self.learning_rate_factor <= 0:  # the branch would stay as it was initialised
+            raise ValueError(f"learning_rate_factor must be above 0, got {self.learning_rate_factor!r}")
         _check_range(self, "head_rate_factor", 0, None)
         _check_range(self, "label_smoothing", 0, 0.99)
         _check_range(self, "empty_patch_weight", 0, 1)
@@ -191,6 +194,22 @@ def settings_from(default: Settings, values: Mapping[str, Any], where: str) -> S
         raise InputError("bad-setting", where, str(error), "mend the value") from error
 
 
+def check_together(config: MultiTaskConfig, schedule: ScheduleConfig, where: str) -> None:
+    """Refuse settings of the branch and of the schedule that cannot both be had.
+
+    Raises:
+        InputError: gradients of parts of a batch would be projected one by one.
+    """
+    if config.loss_balancing == "pcgrad" and schedule.micro_batch_size:
+        raise InputError(
+            "contradiction",
+            f"{where}, loss_balancing",
+            f"expected whole batches, whose gradients pcgrad projects, got {schedule.micro_batch_size} "
+            "samples at a time",
+            "set micro_batch_size=0, or choose another balance",
+        )
+
+
 def config_from_plans(plans: Mapping[str, Any]) -> MultiTaskConfig:
     """Return the settings of the branch that the plans hold; absent ones have their default."""
     return settings_from(MultiTaskConfig(), block_of(plans).get("config", {}), f"plans {_plans_name(plans)}, config")
@@ -255,6 +274,8 @@ def _check_types(settings: Any) -> None:
         elif kind is float:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise ValueError(f"{name} must be a finite number, got {value!r}")
+        elif kind is bool and not isinstance(value, bool):
+            raise ValueError(f"{name} must be on (true) or off (false), got {value!r}")
         elif type(value) is not kind:
             raise ValueError(f"{name} must be of type {kind.__name__}, got {value!r}")
 

@@ -54,6 +54,8 @@ def test_unknown_setting_names_the_nearest():
         ("warmup_epochs", -1, "at least 0, got -1"),
         ("gradnorm_alpha", -0.5, "at least 0, got -0.5"),
         ("balancing_rate", -0.1, "at least 0, got -0.1"),
+        ("learning_rate_factor", 0.0, "above 0, got 0.0"),
+        ("detach_features", "yes", r"must be on \(true\) or off \(false\), got 'yes'"),
         ("aggregation", "median", "must be one of 'mean', 'gaussian', 'lesion', 'max', 'noisy_or', 'topk'"),
         ("patch_aggregation", "mean", "must be one of 'max', 'noisy_or', 'topk', got 'mean'"),
         ("top_tiles", 0, "at least 1, got 0"),
@@ -62,6 +64,12 @@ def test_unknown_setting_names_the_nearest():
 def test_value_that_does_not_fit_is_refused(name, value, message):
     with pytest.raises(InputError, match=message):
         settings_from(MultiTaskConfig(), {name: value}, "here")
+
+
+@pytest.mark.parametrize("balance", ["uncertainty", "gradnorm"])
+def test_learned_weights_need_a_rate(balance):
+    with pytest.raises(InputError, match="balancing_rate must be above 0 where weights are learned with it, got 0"):
+        settings_from(MultiTaskConfig(), {"loss_balancing": balance, "balancing_rate": 0.0}, "here")
 
 
 @pytest.mark.parametrize("name", ["epochs", "restart_epochs", "restart_factor"])

@@ -15,6 +15,15 @@ from nnunet_multitask.errors import InputError
 
 Settings = MultiTaskConfig | ScheduleConfig
 _SWITCH = {True: "on", False: "off"}
+# setting -> the choices of other settings of its dataclass without which it does nothing
+_COUNTS_WITH: dict[str, dict[str, tuple[str, ...]]] = {
+    "gradnorm_alpha": {"loss_balancing": ("gradnorm",)},
+    "balancing_rate": {"loss_balancing": ("uncertainty", "gradnorm")},
+    "focal_gamma": {"classification_loss": ("focal",)},
+    "top_tiles": {"aggregation": ("topk",), "patch_aggregation": ("topk",)},
+    "restart_epochs": {"decay": ("cosine_restarts",)},
+    "restart_factor": {"decay": ("cosine_restarts",)},
+}
 
 
 def described(settings: type[Settings]) -> dict[str, str]:
@@ -92,8 +101,17 @@ def changes(settings: type[Settings], values: dict[str, Any]) -> dict[str, str]:
         short = getattr(SHORT_SCHEDULE, name, value)
         if settings is ScheduleConfig and value == default and short != default:
             note += f"; {shown(short)} in the trainers ending in Short"
+        note += _without_effect(name, {**_defaults(settings), **values})
         said[name] = f"{shown(value)} ({note})"
     return said
+
+
+def _without_effect(name: str, values: dict[str, Any]) -> str:
+    """Return what is to be said of a setting that another one leaves without effect."""
+    switches = _COUNTS_WITH.get(name, {})
+    if not switches or any(values[switch] in choices for switch, choices in switches.items()):
+        return ""
+    return "; counts only with " + " or ".join(f"{switch}={c}" for switch, choices in switches.items() for c in choices)
 
 
 def shown(value: Any) -> str:

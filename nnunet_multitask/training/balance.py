@@ -8,8 +8,7 @@ from typing import Any
 import torch
 import torch._functorch.config
 
-from nnunet_multitask.config import MultiTaskConfig
-from nnunet_multitask.errors import InputError
+from nnunet_multitask.config import MultiTaskConfig, check_together
 from nnunet_multitask.losses.balancers import check_available, make_balancer
 from nnunet_multitask.losses.balancing import Balancer, Observation
 from nnunet_multitask.losses.classification import UNKNOWN, ClassificationLoss
@@ -100,15 +99,14 @@ class BalanceMixin(TrainingSettingsMixin):
             InputError: a package is missing, or gradients of parts of a batch would be projected one by one.
         """
         check_available(self.config)
+        check_together(self.config, self.schedule, f"plans {self.plans_manager.plans_name}")
+        warmup, epochs = self.config.warmup_epochs, self.schedule.epochs
+        if warmup >= epochs:
+            self.print_to_log_file(
+                f"WARN warmup_epochs {warmup} in a training of {epochs}: the classification never counts more than "
+                f"{epochs / (warmup + 1):.2f} of its weight, and no weights are learned"
+            )
         if self.config.loss_balancing != "pcgrad":
             return
-        if self.schedule.micro_batch_size:
-            raise InputError(
-                "contradiction",
-                f"plans {self.plans_manager.plans_name}, loss_balancing",
-                f"expected whole batches, whose gradients pcgrad projects, got {self.schedule.micro_batch_size} "
-                "samples at a time",
-                "set micro_batch_size=0, or choose another balance",
-            )
         # both tasks go back through the same compiled graph, which would else free its buffers in the first pass
         torch._functorch.config.donated_buffer = False

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from nnunet_multitask.errors import InputError
 from nnunet_multitask.evaluation.class_metrics import multiclass_metrics, multilabel_metrics
 from nnunet_multitask.labels import Case, LabelSidecar, Target
 from nnunet_multitask.losses.classification import UNKNOWN
@@ -53,6 +54,21 @@ def mean_of_known(values: Sequence[float]) -> float:
 def case_curve_names(target: Target) -> tuple[str, str]:
     """Return the names of the curves of AUC and balanced accuracy of whole cases; NaN in epochs without them."""
     return f"{target.name}/case_auc", f"{target.name}/case_balanced_accuracy"
+
+
+def check_numbers(probabilities: np.ndarray, where: str) -> None:
+    """Refuse probabilities of which no score can be made.
+
+    Raises:
+        InputError: one of them is not a number, as after a step with too large a learning rate.
+    """
+    if np.isnan(probabilities).any():
+        raise InputError(
+            "diverged",
+            where,
+            "expected probabilities from the network, got NaN: the training has diverged",
+            "lower learning_rate, learning_rate_factor or classification_weight, and start anew",
+        )
 
 
 def patch_scores(target: Target, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:

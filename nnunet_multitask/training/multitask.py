@@ -25,6 +25,7 @@ from nnunet_multitask.training.curves import (
     TRAIN_LOSS,
     VAL_LOSS,
     auc_name,
+    check_numbers,
     curve_names,
     draw_curves,
     patch_scores,
@@ -199,9 +200,11 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         losses = self.gathered([float(output[VAL_LOSS]) for output in val_outputs])
         self.logger.log(VAL_LOSS, float(np.mean(losses)), self.current_epoch)
         for name, target in self.targets.items():
-            probabilities = self.gathered([row for output in val_outputs for row in output[f"{name}/probabilities"]])
+            rows = self.gathered([row for output in val_outputs for row in output[f"{name}/probabilities"]])
+            probabilities = np.stack(rows)
+            check_numbers(probabilities, f"{self.output_folder}, epoch {self.current_epoch}, {name}")
             labels = self.gathered([row for output in val_outputs for row in output[f"{name}/labels"]])
-            for curve, value in patch_scores(target, np.stack(probabilities), np.stack(labels)).items():
+            for curve, value in patch_scores(target, probabilities, np.stack(labels)).items():
                 self.logger.log(curve, value, self.current_epoch)
         for curve, value in self.case_validation.scores_of_epoch(self).items():
             self.logger.log(curve, value, self.current_epoch)

@@ -27,12 +27,14 @@ def check_order_of_bases(trainer: type, mixin: type) -> None:
     """
     order = trainer.__mro__
     if nnUNetTrainer in order and order.index(nnUNetTrainer) < order.index(mixin):
-        bases = ", ".join(base.__name__ for base in order[1:-1])
+        bases = ", ".join(base.__name__ for base in trainer.__bases__)
+        # the one that the user wrote: it may bring the mixin along
+        first = next(base for base in trainer.__bases__ if issubclass(base, mixin)).__name__
         raise InputError(
             "order-of-bases",
             _place(trainer),
-            f"expected {mixin.__name__} in front of nnU-Net's trainer, got {bases}",
-            f"write class {trainer.__name__}({mixin.__name__}, ...)",
+            f"expected {first} in front of nnU-Net's trainer, got {bases}",
+            f"write class {trainer.__name__}({first}, ...)",
         )
 
 

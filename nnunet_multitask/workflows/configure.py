@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnunet_multitask.config import PLANS_KEY, MultiTaskConfig, ScheduleConfig, block_of, settings_from
+from nnunet_multitask.config import PLANS_KEY, MultiTaskConfig, ScheduleConfig, block_of, check_together, settings_from
 from nnunet_multitask.errors import InputError
 
 # a stage's setting stands once for each stage, in one of these lists of the architecture
@@ -73,8 +73,9 @@ def derive_plans(
     block = dict(block_of(plans))  # the old plans are at fault where it has another form
     block["config"] = {**block.get("config", {}), **(config or {})}
     block["schedule"] = {**block.get("schedule", {}), **(schedule or {})}
-    settings_from(MultiTaskConfig(), block["config"], f"plans {name}, config")  # refuses what does not fit
-    settings_from(ScheduleConfig(), block["schedule"], f"plans {name}, schedule")
+    where = f"plans {name}"
+    branch = settings_from(MultiTaskConfig(), block["config"], f"{where}, config")  # refuses what does not fit
+    check_together(branch, settings_from(ScheduleConfig(), block["schedule"], f"{where}, schedule"), where)
     new[PLANS_KEY] = block
     return new
 

@@ -75,3 +75,17 @@ def test_what_differs_is_said_with_its_default():
         "epochs": "1000 (the default; 10 in the trainers ending in Short)",
     }
     assert json.dumps(changes(ScheduleConfig, {})) == "{}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "switch", "choice"),
+    [
+        (MultiTaskConfig, "focal_gamma", "classification_loss", "focal"),
+        (MultiTaskConfig, "gradnorm_alpha", "loss_balancing", "gradnorm"),
+        (MultiTaskConfig, "top_tiles", "patch_aggregation", "topk"),
+        (ScheduleConfig, "restart_epochs", "decay", "cosine_restarts"),
+    ],
+)
+def test_a_setting_that_another_one_leaves_without_effect_says_so(settings, name, switch, choice):
+    assert f"{switch}={choice}" in changes(settings, {name: 7})[name].partition("; counts only with ")[2]
+    assert "counts only" not in changes(settings, {name: 7, switch: choice})[name]

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,6 +42,23 @@ def test_warm_up_is_logged(make):
     trainer = make(config={"warmup_epochs": 1})
     trainer.run_training()
     assert trainer.logger.get_value(WEIGHTS[1], None) == pytest.approx([0.15, 0.3])
+
+
+@pytest.mark.parametrize(("warmup_epochs", "warned"), [(1, False), (3, True)])
+def test_a_warm_up_longer_than_the_training_is_told(make, warmup_epochs, warned):
+    trainer = make(config={"warmup_epochs": warmup_epochs})  # of two epochs
+    trainer.initialize()
+    text = Path(trainer.log_file).read_text()
+    line = "WARN warmup_epochs 3 in a training of 2: the classification never counts more than 0.50 of its weight"
+    assert (line in text) == warned
+
+
+def test_a_training_that_diverged_says_so(make):
+    trainer = make(epochs=1)
+    trainer.initialize()
+    torch.nn.init.constant_(next(trainer.network.heads.parameters()), math.nan)
+    with pytest.raises(InputError, match=r"\[diverged\] .*fold_0, epoch 0, subtype: .* got NaN.* lower learning_rate"):
+        trainer.run_training()
 
 
 def test_a_compiled_network_logs_the_same(make, monkeypatch):

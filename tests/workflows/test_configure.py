@@ -95,3 +95,8 @@ def test_plans_stay_json():
 def test_plans_whose_block_has_another_form_are_refused(block):
     with pytest.raises(InputError, match=r"\[bad-plans\] plans nnUNetPlans: expected an object under 'multitask"):
         derive_plans({**PLANS, "multitask": block}, "small", "3d_fullres")
+
+
+def test_settings_of_branch_and_schedule_that_cannot_both_be_had_are_refused():
+    with pytest.raises(InputError, match=r"\[contradiction\] plans small, loss_balancing: .* got 1 samples at a time"):
+        derive(config={"loss_balancing": "pcgrad"}, schedule={"micro_batch_size": 1})
