@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from nnunet_multitask.dataset_conversion.case_checks import CaseFindings
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.labels import LabelSidecar
 from nnunet_multitask.splits import UNKNOWN, class_counts, lacking_classes
@@ -28,19 +27,6 @@ def entry_faults(
         fault = "expected an entry for every training case, found none"
         remedy = 'add its labels, or {"labels": {}} where they are not known'
         yield InputError("case-without-entry", f"{where}: cases/{case_id}", fault, remedy)
-
-
-def slice_count_faults(sidecar: LabelSidecar, findings: Collection[CaseFindings], where: Path) -> Iterator[InputError]:
-    """Yield cases whose labels of slices are not as many as their image has axial slices."""
-    for found in findings:
-        case_id = found.files.case_id
-        if found.num_slices is None or case_id not in sidecar.cases:
-            continue
-        for name, slices in sidecar.cases[case_id].slices.items():
-            if len(slices) != found.num_slices:
-                fault = f"expected a label for each of the {found.num_slices} axial slices, got {len(slices)}"
-                remedy = "list one for each slice in array order, null where it is unknown"
-                yield InputError("slice-count", f"{where}: cases/{case_id}/slices/{name}", fault, remedy)
 
 
 def class_faults(sidecar: LabelSidecar, training: Collection[str], where: Path) -> Iterator[InputError]:

@@ -22,7 +22,6 @@ from nnunet_multitask.dataset_conversion.leakage import fold_faults, read_folds,
 from nnunet_multitask.dataset_conversion.sidecar_checks import (
     class_faults,
     entry_faults,
-    slice_count_faults,
     unknown_label_warnings,
 )
 from nnunet_multitask.dataset_conversion.verification_counts import count_classes
@@ -37,6 +36,7 @@ from nnunet_multitask.labels import (
     read_sidecar,
     rule_faults,
     salvage_sidecar,
+    slice_count_faults,
 )
 
 REPORT_VERSION = 1
@@ -247,7 +247,8 @@ def _check_sidecar(
     masks = {found.files.case_id: found.mask for found in findings if found.mask is not None}
     result.errors += entry_faults(sidecar, training, test, path)
     result.errors += rule_faults(sidecar.targets.values(), segments(labels).values(), path)
-    result.errors += slice_count_faults(sidecar, findings, path)
+    num_slices = {found.files.case_id: found.num_slices for found in findings if found.num_slices is not None}
+    result.errors += slice_count_faults(sidecar, num_slices, path)
     counted = {name: target for name, target in sidecar.targets.items() if name not in uncertain}
     result.errors += class_faults(replace(sidecar, targets=counted), training, path)
     result.warnings += unknown_label_warnings(replace(sidecar, targets=counted), training, path)

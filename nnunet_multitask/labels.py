@@ -39,6 +39,7 @@ __all__ = [
     "read_sidecar",
     "rule_faults",
     "salvage_sidecar",
+    "slice_count_faults",
     "write_sidecar",
 ]
 
@@ -212,6 +213,25 @@ def _blank_untyped_labels(document: Any) -> set[str]:
                 labels[name] = None
                 lost.add(name)
     return lost
+
+
+def slice_count_faults(sidecar: LabelSidecar, num_slices: Mapping[str, int], where: str | Path) -> list[InputError]:
+    """Return cases whose labels of slices are not as many as their image has axial slices.
+
+    Args:
+        sidecar: its slices.
+        num_slices: of the images, by case id; others are passed over.
+        where: the sidecar's file, for messages.
+    """
+    errors = []
+    for case_id, expected in num_slices.items():
+        case = sidecar.cases.get(case_id)
+        for name, slices in case.slices.items() if case else ():
+            if len(slices) != expected:
+                fault = f"expected a label for each of the {expected} axial slices, got {len(slices)}"
+                remedy = "list one for each slice in array order, null where it is unknown"
+                errors.append(InputError("slice-count", f"{where}: cases/{case_id}/slices/{name}", fault, remedy))
+    return errors
 
 
 def case_id_fault(case_id: str) -> str | None:

@@ -16,7 +16,7 @@ from nnunet_multitask.config import PLANS_KEY, config_from_plans, head_rate_fact
 from nnunet_multitask.errors import InputError
 from nnunet_multitask.inference.collecting import CollectingNetwork, probabilities_of
 from nnunet_multitask.inference.model import targets_of_plans
-from nnunet_multitask.labels import SIDECAR_NAME, Target
+from nnunet_multitask.labels import Target
 from nnunet_multitask.losses.classification import ClassificationLoss
 from nnunet_multitask.networks.multitask_unet import MultiTaskUNet, check_architecture
 from nnunet_multitask.training.balance import BalanceMixin
@@ -34,7 +34,7 @@ from nnunet_multitask.training.curves import (
 from nnunet_multitask.training.final_validation import ClassifiedValidationMixin
 from nnunet_multitask.training.joint_step import Samples
 from nnunet_multitask.training.patch_labels import PatchLabels
-from nnunet_multitask.training.patches import telling_slices
+from nnunet_multitask.training.patches import check_slices, telling_slices
 from nnunet_multitask.training.plans_block import branch_block, changed_targets
 from nnunet_multitask.training.preconditions import (
     check_branch_of_plans,
@@ -43,7 +43,7 @@ from nnunet_multitask.training.preconditions import (
     check_nothing_is_lost,
 )
 from nnunet_multitask.training.stepping import bare, finest_of, to_device
-from nnunet_multitask.training.supervision import CaseLabels, load_sidecar
+from nnunet_multitask.training.supervision import CaseLabels, load_sidecar, sidecar_file
 from nnunet_multitask.training.watching import WatchingMixin
 
 
@@ -144,9 +144,10 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         dataset_tr, dataset_val = super().get_tr_and_val_datasets()
         drawn, val = list(dataset_tr.identifiers), list(dataset_val.identifiers)
         train = list(dict.fromkeys(drawn))
-        where = Path(self.preprocessed_dataset_folder_base) / SIDECAR_NAME
+        where = sidecar_file(*self.dataset_folders())
         self.case_labels = CaseLabels(self.targets, self.sidecar, [*train, *val], where)
         self.case_labels.check_trainable(train, where)
+        check_slices(self.sidecar, (dataset_tr, dataset_val), self.plans_manager.transpose_forward, where)
         self.case_validation.choose(self.sidecar, val)
         labels = self.label_manager
         segments = labels.foreground_regions if labels.has_regions else labels.foreground_labels
@@ -242,9 +243,9 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
         return to_device(labels, self.device), to_device(weights, self.device)
 
     def _check_other_folds(self) -> None:
-        """Refuse to train a fold whose targets differ from those of the folds that stand beside it."""
+        """Refuse to train a fold whose targets differ from those of the folds that have a checkpoint."""
         plans_file = Path(self.output_folder_base) / "plans.json"
-        if not plans_file.is_file():
+        if not plans_file.is_file() or not any(plans_file.parent.glob("fold_*/checkpoint_*.pth")):
             return
         try:
             before = load_json(str(plans_file)).get(PLANS_KEY, {}).get("targets", {})

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 
-from nnunet_multitask.errors import InputError
+from nnunet_multitask.errors import InputError, InputErrors
+from nnunet_multitask.labels import LabelSidecar, slice_count_faults
 
 SLICES = "slices"  # key of a batch: integers (B, 2), first slice and the one behind the last, of the original image
 
@@ -89,6 +91,31 @@ def slices_inside(start: int, size: int, resampled: int, cropped: int, offset: i
         first = min(int((low + high) / 2), cropped - 1)
         last = first + 1
     return offset + first, offset + last
+
+
+def check_slices(
+    sidecar: LabelSidecar, datasets: Iterable[Any], transpose_forward: Sequence[int], where: str | Path
+) -> None:
+    """Refuse labels of slices that are not as many as the image has: patches would get those of other slices.
+
+    Args:
+        sidecar: its slices.
+        datasets: nnU-Net's, of training and validation cases.
+        transpose_forward: as for ``telling_slices``.
+        where: the sidecar's file, for messages.
+
+    Raises:
+        InputErrors: each case of which the number differs.
+    """
+    axis = list(transpose_forward).index(0)
+    num_slices = {
+        case_id: int(dataset.load_case(case_id)[3]["shape_before_cropping"][axis])
+        for dataset in datasets
+        for case_id in dict.fromkeys(dataset.identifiers)
+        if sidecar.cases[case_id].slices
+    }
+    if faults := slice_count_faults(sidecar, num_slices, where):
+        raise InputErrors(faults)
 
 
 @contextmanager

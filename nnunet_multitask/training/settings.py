@@ -26,7 +26,7 @@ from nnunet_multitask.training.resuming import ResumingMixin
 from nnunet_multitask.training.sampling import case_weights, repeated
 from nnunet_multitask.training.stepping import SteppingMixin
 from nnunet_multitask.training.stopping import EarlyStopping
-from nnunet_multitask.training.supervision import load_sidecar
+from nnunet_multitask.training.supervision import load_sidecar, sidecar_file
 
 # setting of the schedule -> attribute of nnU-Net's trainer
 _ATTRIBUTES = {
@@ -147,9 +147,8 @@ class TrainingSettingsMixin(SteppingMixin, ResumingMixin):
         dataset_tr, dataset_val = super().get_tr_and_val_datasets()
         how = self.schedule.case_sampling
         if how != "natural":
-            where = Path(self.preprocessed_dataset_folder_base) / SIDECAR_NAME
-            train = list(dataset_tr.identifiers)
-            weights = case_weights(how, load_sidecar(*self.dataset_folders()), train, where)
+            train, folders = list(dataset_tr.identifiers), self.dataset_folders()
+            weights = case_weights(how, load_sidecar(*folders), train, sidecar_file(*folders))
             dataset_tr.identifiers = repeated(train, weights)
             counts = Counter(dataset_tr.identifiers).values()
             self.print_to_log_file(

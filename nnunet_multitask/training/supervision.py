@@ -15,6 +15,14 @@ from nnunet_multitask.losses.classification import UNKNOWN
 from nnunet_multitask.training.sampling import check_entries
 
 
+def sidecar_file(raw_dataset: Path | None, preprocessed_dataset: Path) -> Path:
+    """Return the sidecar that counts, or where it should be written; arguments as for ``load_sidecar``."""
+    copy = preprocessed_dataset / SIDECAR_NAME
+    if raw_dataset is None or (copy.is_file() and not (raw_dataset / SIDECAR_NAME).is_file()):
+        return copy
+    return raw_dataset / SIDECAR_NAME
+
+
 def load_sidecar(raw_dataset: Path | None, preprocessed_dataset: Path) -> LabelSidecar:
     """Read the sidecar of a dataset.
 
@@ -28,21 +36,19 @@ def load_sidecar(raw_dataset: Path | None, preprocessed_dataset: Path) -> LabelS
     Raises:
         InputError: neither folder holds a sidecar.
     """
-    copy = preprocessed_dataset / SIDECAR_NAME
-    if raw_dataset is not None and (raw_dataset / SIDECAR_NAME).is_file():
-        sidecar = read_sidecar(raw_dataset / SIDECAR_NAME)
-        if not _holds(copy, sidecar):
-            write_json(copy, sidecar.to_json())
-        return sidecar
-    if copy.is_file():
-        return read_sidecar(copy)
-    raise InputError(
-        "missing-sidecar",
-        (raw_dataset or preprocessed_dataset) / SIDECAR_NAME,
-        "expected the class labels of the dataset, got no such file",
-        "write it with `nnunet-multitask labels import` or `nnunet-multitask convert`, or train without classes: "
-        "-tr nnUNetTrainerBaseline",
-    )
+    file, copy = sidecar_file(raw_dataset, preprocessed_dataset), preprocessed_dataset / SIDECAR_NAME
+    if not file.is_file():
+        raise InputError(
+            "missing-sidecar",
+            file,
+            "expected the class labels of the dataset, got no such file",
+            "write it with `nnunet-multitask labels import` or `nnunet-multitask convert`, or train without classes: "
+            "-tr nnUNetTrainerBaseline",
+        )
+    sidecar = read_sidecar(file)
+    if file != copy and not _holds(copy, sidecar):
+        write_json(copy, sidecar.to_json())
+    return sidecar
 
 
 def _holds(copy: Path, sidecar: LabelSidecar) -> bool:

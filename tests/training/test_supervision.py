@@ -1,7 +1,9 @@
 """Which labels a training has: where they are read, how classes are weighed, what is refused."""
 
 import json
+from pathlib import Path
 
+import nibabel
 import pytest
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args
@@ -81,10 +83,34 @@ def test_target_with_one_class_is_refused(micro_env, sidecar, edit):
         trainer.get_tr_and_val_datasets()
 
 
+def test_labels_of_slices_that_the_image_has_not_are_named(micro_env, sidecar, edit):
+    cases = sorted(json.loads(sidecar.read_text())["cases"])
+    trained = {p.name[: -len("_0000.nii.gz")] for p in (micro_env.raw / "imagesTr").iterdir()}
+    first, second = [case for case in cases if case in trained][:2]
+    right, other = (
+        nibabel.load(micro_env.raw / "imagesTr" / f"{case}_0000.nii.gz").shape[2] for case in (first, second)
+    )
+
+    def change(document):
+        document["cases"][first]["slices"] = {"subtype": [None] * right}
+        document["cases"][second]["slices"] = {"subtype": [None] * (other + 1)}
+
+    edit(sidecar, change)
+    trainer = make_trainer()
+    trainer.initialize()
+    with pytest.raises(InputErrors, match=r"\[slice-count\] ") as caught:
+        trainer.get_tr_and_val_datasets()
+    (error,) = caught.value.errors
+    assert error.where == f"{sidecar}: cases/{second}/slices/subtype"  # the file to mend, not its copy
+    assert error.fault == f"expected a label for each of the {other} axial slices, got {other + 1}"
+
+
 def test_other_targets_than_the_folds_before_are_refused(micro_env, sidecar, edit):
     trainer = make_trainer()
     trainer.on_train_start()
     edit(sidecar, lambda document: document["targets"]["subtype"]["classes"].reverse())
+    make_trainer(fold=1).initialize()  # a start without a checkpoint has trained nothing
+    (Path(trainer.output_folder) / "checkpoint_latest.pth").touch()
     with pytest.raises(InputError, match=r"(?s)\[targets-changed\] .*'IPH', 'IVH'.*'IVH', 'IPH'"):
         make_trainer(fold=1).initialize()
 
