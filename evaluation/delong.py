@@ -149,7 +149,7 @@ def _no_variance(truth: NDArray[np.bool_]) -> str | None:
 def _checked(truth: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return truth (N,) and scores (R, N)."""
     labels, scores = np.asarray(truth, dtype=bool), np.asarray(score, dtype=np.float64)
-    if labels.ndim != 1 or scores.ndim not in (1, 2) or labels.shape != scores.shape[-1:] or not scores.shape[0]:
+    if labels.ndim != 1 or scores.ndim not in (1, 2) or labels.shape != scores.shape[-1:]:
         raise ValueError(f"expected one score a case, got truth {labels.shape}, score {scores.shape}")
     scores = np.atleast_2d(scores)
     if not np.isfinite(scores).all():

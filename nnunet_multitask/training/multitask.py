@@ -245,7 +245,7 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
     def _check_other_folds(self) -> None:
         """Refuse to train a fold whose targets differ from those of the folds that have a checkpoint."""
         plans_file = Path(self.output_folder_base) / "plans.json"
-        if not plans_file.is_file() or not any(plans_file.parent.glob("fold_*/checkpoint_*.pth")):
+        if not plans_file.is_file():
             return
         try:
             before = load_json(str(plans_file)).get(PLANS_KEY, {}).get("targets", {})
@@ -253,7 +253,7 @@ class MultiTaskMixin(WatchingMixin, ClassifiedValidationMixin, BalanceMixin):
             self.print_to_log_file(f"WARN {plans_file}: half-written by a start that was killed -> written again now")
             return
         changed = changed_targets(before, self.plans_manager.plans[PLANS_KEY]["targets"])
-        if changed is not None:
+        if changed is not None and any(plans_file.parent.glob("fold_*/checkpoint_*.pth")):
             raise InputError(
                 "targets-changed",
                 plans_file,

@@ -105,7 +105,8 @@ def test_labels_of_slices_that_the_image_has_not_are_named(micro_env, sidecar, e
     assert error.fault == f"expected a label for each of the {other} axial slices, got {other + 1}"
 
 
-def test_other_targets_than_the_folds_before_are_refused(micro_env, sidecar, edit):
+def test_other_targets_than_the_folds_before_are_refused(micro_env, sidecar, edit, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
     trainer = make_trainer()
     trainer.on_train_start()
     edit(sidecar, lambda document: document["targets"]["subtype"]["classes"].reverse())
