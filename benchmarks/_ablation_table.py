@@ -6,7 +6,7 @@ import argparse
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from _ablation_rows import Row, read_rows
@@ -19,18 +19,6 @@ from nnunet_multitask.evaluation.paired_scores import mean_interval
 OURS, VANILLA = "multitask", "vanilla"
 MIN_DSC_DIFFERENCE = -0.01
 MIN_AUC = {"phantom": 0.90, "hippocampus": 0.85}
-
-
-class Rule(NamedTuple):
-    """The volume of the predicted masks as a score of the class, for each repeat.
-
-    Args:
-        aucs: one a repeat, at least 0.5.
-        scores: one a case in the order of their names, in the direction of that AUC.
-    """
-
-    aucs: list[float]
-    scores: list[list[float]]
 
 
 def report(args: argparse.Namespace) -> int:
@@ -89,24 +77,23 @@ def make_table(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _entry(seeds: Mapping[int, Mapping[str, Row]]) -> dict[str, Any]:
-    repeats = [list(found.values()) for found in seeds.values()]
+    repeats = [_in_order(found) for found in seeds.values()]
     truth = [[row.positive for row in found] for found in repeats]
     segments = any(row.volume_ml for found in repeats for row in found)
     by_seed = [statistics.fmean(_dsc(row) for row in found) for found in repeats]
-    aucs = [
-        float(roc_auc_score(labels, [row.probability for row in found]))
-        for labels, found in zip(truth, repeats, strict=True)
-        if all(row.probability is not None for row in found)
-    ]
-    rule = _rule(list(seeds.values())) if segments else None
+    probabilities = [_probabilities(found) for found in repeats]
+    classifies = all(row.probability is not None for found in repeats for row in found)
+    aucs = [float(auc) for auc in map(roc_auc_score, truth, probabilities)] if classifies else []
+    interval = delong_interval(truth[0], probabilities)
+    volumes = [_volumes(found) for found in repeats]
     return {
         "cases": len(repeats[0]),
         "seeds": list(seeds),
         "auc": statistics.fmean(aucs) if aucs else None,
         "auc_by_seed": aucs,
-        "auc_interval": _auc_interval(seeds) if aucs else None,
-        "auc_of_predicted_volume": statistics.fmean(rule.aucs) if rule else None,
-        "difference_to_volume": _to_volume(list(seeds.values()), rule) if rule and aucs else None,
+        "auc_interval": [interval.low, interval.high] if aucs else None,
+        "auc_of_predicted_volume": statistics.fmean(map(roc_auc_score, truth, volumes)) if segments else None,
+        "difference_to_volume": _difference(truth[0], probabilities, volumes) if segments and aucs else None,
         "dsc": statistics.fmean(by_seed) if segments else None,
         "dsc_by_seed": by_seed if segments else [],
     }
@@ -116,39 +103,30 @@ def _dsc(row: Row) -> float:
     return 1.0 if row.dsc is None else row.dsc  # both masks are empty
 
 
-def _auc_interval(seeds: Mapping[int, Mapping[str, Row]]) -> list[float | None]:
-    interval = delong_interval(*_probabilities(list(seeds.values())))
-    return [interval.low, interval.high]
+def _in_order(found: Mapping[str, Row]) -> list[Row]:
+    return [found[name] for name in sorted(found)]
 
 
-def _to_volume(repeats: Sequence[Mapping[str, Row]], rule: Rule) -> dict[str, Any]:
-    found = delong_test(*_probabilities(repeats), rule.scores)
-    return {"difference": found.difference, "interval": [found.low, found.high]}
+def _probabilities(found: Sequence[Row]) -> list[float]:
+    return [row.probability or 0.0 for row in found]
 
 
-def _rule(repeats: Sequence[Mapping[str, Row]]) -> Rule:
-    names = sorted(repeats[0])
-    truth = [bool(repeats[0][name].positive) for name in names]
-    aucs, scores = [], []
-    for found in repeats:
-        volumes = [found[name].volume_ml for name in names]
-        auc = float(roc_auc_score(truth, volumes))
-        aucs.append(max(auc, 1 - auc))
-        scores.append(volumes if auc >= 0.5 else [-volume for volume in volumes])
-    return Rule(aucs, scores)
+def _volumes(found: Sequence[Row]) -> list[float]:
+    """Return the volumes, or what is opposite to them, as it fits the classes of these cases better."""
+    volumes = [row.volume_ml for row in found]
+    fits = roc_auc_score([row.positive for row in found], volumes) >= 0.5
+    return volumes if fits else [-volume for volume in volumes]
 
 
 def _auc_difference(one: Sequence[Mapping[str, Row]], other: Sequence[Mapping[str, Row]]) -> dict[str, Any]:
-    truth, probabilities = _probabilities(one)
-    found = delong_test(truth, probabilities, _probabilities(other)[1])
-    return {"difference": found.difference, "interval": [found.low, found.high], "seeds": len(one)}
+    truth = [row.positive for row in _in_order(one[0])]
+    ours, others = ([_probabilities(_in_order(found)) for found in repeats] for repeats in (one, other))
+    return {**_difference(truth, ours, others), "seeds": len(one)}
 
 
-def _probabilities(repeats: Sequence[Mapping[str, Row]]) -> tuple[list[bool], list[list[float]]]:
-    """Return the truth of each case in the order of their names, and for each repeat the probabilities."""
-    names = sorted(repeats[0])
-    truth = [bool(repeats[0][name].positive) for name in names]
-    return truth, [[found[name].probability or 0.0 for name in names] for found in repeats]
+def _difference(truth: Sequence[int], one: list[list[float]], other: list[list[float]]) -> dict[str, Any]:
+    found = delong_test(truth, one, other)
+    return {"difference": found.difference, "interval": [found.low, found.high]}
 
 
 def _dsc_difference(ours: Sequence[Mapping[str, Row]], vanilla: Sequence[Mapping[str, Row]]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from _ablation_aggregations import compare_aggregations
-from _ablation_rows import RESULTS_FILE, TEST_FILE, Row, append_rows, read_rows
+from _ablation_rows import RESULTS_FILE, TEST_FILE, Row, Run, append_rows, read_rows
 from _ablation_table import OURS, VANILLA, report
 
 from nnunet_multitask import environment
@@ -149,11 +149,9 @@ def main(argv: list[str] | None = None) -> int:
         models = {cohort: {seed: _model(cohort, OURS, seed, args) for seed in args.seeds} for cohort in args.cohorts}
         return compare_aggregations(args, models, FOLDS, _variables(args))
     if args.action == "test":
-        done = {row.run for row in read_rows(args.rows)}
-        for seed in args.seeds:
-            for variant in (OURS, VANILLA):
-                if ("hippocampus", variant, seed, FOLDS_TOGETHER) not in done:
-                    append_rows(args.rows, _predict_test_cases("hippocampus", variant, seed, args))
+        wanted = [("hippocampus", variant, seed, FOLDS_TOGETHER) for seed in args.seeds for variant in (OURS, VANILLA)]
+        for run in _unfinished(wanted, args):
+            append_rows(args.rows, _predict_test_cases(*run, args))
         return 0
     wanted = [
         (cohort, variant, seed, fold)
@@ -162,15 +160,21 @@ def main(argv: list[str] | None = None) -> int:
         for variant in args.variants
         for cohort in args.cohorts
     ]
-    finished = {row.run for row in read_rows(args.rows)}
-    todo = [run for run in wanted if run not in finished]
-    print(f"{len(wanted) - len(todo)} of {len(wanted)} runs are finished", flush=True)
-    for cohort in {run[0] for run in todo}:
+    unfinished = _unfinished(wanted, args)
+    for cohort in {run[0] for run in unfinished}:
         _prepare(cohort, args)
     with ThreadPoolExecutor(args.jobs) as pool:
-        for finished_run in as_completed([pool.submit(_run, *run, args) for run in todo]):
+        for finished_run in as_completed([pool.submit(_run, *run, args) for run in unfinished]):
             append_rows(args.rows, finished_run.result())
     return 0
+
+
+def _unfinished(wanted: list[Run], args: argparse.Namespace) -> list[Run]:
+    """Return the runs that have no rows yet, and say how many have."""
+    finished = {row.run for row in read_rows(args.rows)}
+    unfinished = [run for run in wanted if run not in finished]
+    print(f"{len(wanted) - len(unfinished)} of {len(wanted)} runs are finished", flush=True)
+    return unfinished
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -248,7 +252,7 @@ def _run(cohort_name: str, variant_name: str, seed: int, fold: int, args: argpar
     return list(_score(cohort_name, variant_name, seed, fold, raw / "labelsTr", model / f"fold_{fold}" / "validation"))
 
 
-def _predict_test_cases(cohort: str, variant: str, seed: int, args: argparse.Namespace) -> list[Row]:
+def _predict_test_cases(cohort: str, variant: str, seed: int, fold: int, args: argparse.Namespace) -> list[Row]:
     """Predict the test cases by the networks of all folds together and score them; return one row a case."""
     model, output = _model(cohort, variant, seed, args), args.work.absolute() / "test" / _plans_name(variant, seed)
     raw = args.work.absolute() / "nnUNet_raw" / model.parent.name
@@ -257,7 +261,7 @@ def _predict_test_cases(cohort: str, variant: str, seed: int, args: argparse.Nam
     command = f"{program} -i {{images}} -o {{output}} -m {{model}} -f {folds} -device cpu"
     words = _command(command, images=raw / "imagesTs", output=output, model=model)
     subprocess.run(words, env={**os.environ, **_variables(args)}, check=True)
-    return list(_score(cohort, variant, seed, FOLDS_TOGETHER, raw / "labelsTs", output))
+    return list(_score(cohort, variant, seed, fold, raw / "labelsTs", output))
 
 
 def _plans_name(variant: str, seed: int) -> str:

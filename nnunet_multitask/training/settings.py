@@ -16,7 +16,7 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunet_multitask.config import PLANS_KEY, SHORT_SCHEDULE, ScheduleConfig, schedule_from_plans
 from nnunet_multitask.datasets import required_folder
 from nnunet_multitask.documents import write_json
-from nnunet_multitask.labels import SIDECAR_NAME, LabelSidecar
+from nnunet_multitask.labels import LabelSidecar
 from nnunet_multitask.losses.segmentation import AnnotatedSamplesLoss
 from nnunet_multitask.splits import check_fold, check_splits, make_splits, split_warnings
 from nnunet_multitask.training.cpu_precision import run_in_bfloat16
@@ -183,11 +183,8 @@ class TrainingSettingsMixin(SteppingMixin, ResumingMixin):
 
     def find_sidecar(self) -> LabelSidecar | None:
         """Return the sidecar of the dataset, None where it has none."""
-        raw, preprocessed = self.dataset_folders()
-        folders = [folder for folder in (raw, preprocessed) if folder is not None]
-        if not any((folder / SIDECAR_NAME).is_file() for folder in folders):
-            return None
-        return load_sidecar(raw, preprocessed)
+        folders = self.dataset_folders()
+        return load_sidecar(*folders) if sidecar_file(*folders).is_file() else None
 
     def dataset_folders(self) -> tuple[Path | None, Path]:
         """Return the dataset's folder in ``nnUNet_raw`` (None where unset) and in ``nnUNet_preprocessed``."""
